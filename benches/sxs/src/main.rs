@@ -1,0 +1,2 @@
+//! Side by side with Apache Kafka.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The coordinator runtime and its shards: sans-IO.

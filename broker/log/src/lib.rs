@@ -1,0 +1,1 @@
+//! Segmented partition logs in Kafka's on-disk format.

@@ -1,0 +1,1 @@
+//! Kafka's messages and record batches: sans-IO, generated from schemas.

@@ -1,0 +1,1 @@
+//! The metadata quorum: the Raft library's adapter.

@@ -1,0 +1,1 @@
+//! In-sync replicas and the high watermark: sans-IO.

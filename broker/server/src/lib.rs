@@ -1,0 +1,1 @@
+//! Listeners, request dispatch and one file per API key.

@@ -1,0 +1,22 @@
+//! Newtypes for ids, offsets and epochs, and Kafka's error codes.
+//!
+//! The bottom of the house: every other crate may use this one, and it uses none of them. A value that passed
+//! through a constructor here is valid, so the rooms above never check it again.
+
+mod epoch;
+mod error_code;
+mod offset;
+mod producer;
+mod topic;
+
+pub use epoch::LeaderEpoch;
+pub use error_code::ErrorCode;
+pub use offset::Offset;
+pub use producer::{ProducerEpoch, ProducerId};
+pub use topic::{InvalidTopicName, PartitionId, TOPIC_NAME_BYTES_MAX, TopicId, TopicName, TopicPartition};
+
+/// A node's id (`node.id`), unique in the cluster.
+pub type NodeId = i32;
+
+/// Milliseconds since the Unix epoch, UTC. Negative means "no timestamp" where Kafka says so.
+pub type TimestampMs = i64;

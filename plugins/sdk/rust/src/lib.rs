@@ -1,0 +1,1 @@
+//! What a plugin in Rust is written with.

@@ -1,0 +1,1 @@
+//! Runs topologies: tasks, assignment, state and commits.

@@ -1,0 +1,1 @@
+//! Style that matters, held by a test.

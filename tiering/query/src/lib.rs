@@ -1,0 +1,1 @@
+//! SQL over a topic's hot and cold records as one table.
