@@ -18,6 +18,7 @@ mod encoded;
 mod error;
 pub mod frame;
 mod message;
+pub mod records;
 mod str;
 
 pub use api_key::ApiKey;
