@@ -1,4 +1,5 @@
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -23,10 +24,12 @@ impl TopicId {
     }
 }
 
+/// URL-safe base64, as Kafka prints ids.
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
 /// Kafka prints ids in URL-safe base64 without padding.
 impl fmt::Display for TopicId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
         // 128 bits are 21 digits of six bits and one of two, which stands in the high bits of its digit.
         let value = self.0.as_u128();
         for digit in 0..21 {
@@ -34,6 +37,33 @@ impl fmt::Display for TopicId {
             fmt::Write::write_char(f, ALPHABET[bits as usize] as char)?;
         }
         fmt::Write::write_char(f, ALPHABET[((value & 0x3) << 4) as usize] as char)
+    }
+}
+
+/// The text is not a topic id as Kafka prints it: 22 digits of URL-safe base64.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a topic id is 22 digits of URL-safe base64")]
+pub struct InvalidTopicId;
+
+impl FromStr for TopicId {
+    type Err = InvalidTopicId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let digits = text.as_bytes();
+        if digits.len() != 22 {
+            return Err(InvalidTopicId);
+        }
+        let digit = |c: u8| ALPHABET.iter().position(|&a| a == c).map(|d| d as u128).ok_or(InvalidTopicId);
+        let mut value = 0;
+        for &c in &digits[..21] {
+            value = value << 6 | digit(c)?;
+        }
+        let last = digit(digits[21])?;
+        // The last digit has two bits to give; another spelling of the same id would not be the same name.
+        if last & 0xf != 0 {
+            return Err(InvalidTopicId);
+        }
+        Ok(Self(Uuid::from_u128(value << 2 | last >> 4)))
     }
 }
 
@@ -135,5 +165,16 @@ mod tests {
         assert_eq!(TopicId(Uuid::from_u128(1)).to_string(), "AAAAAAAAAAAAAAAAAAAAAQ");
         let id = Uuid::from_u128(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10);
         assert_eq!(TopicId(id).to_string(), "AQIDBAUGBwgJCgsMDQ4PEA");
+    }
+
+    #[test]
+    fn a_topic_id_is_read_back_from_its_text_only() {
+        for id in [0, 1, u128::MAX, 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10] {
+            let id = TopicId(Uuid::from_u128(id));
+            assert_eq!(id.to_string().parse(), Ok(id));
+        }
+        for text in ["", "AAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAAR", "AAAAAAAAAA+AAAAAAAAAAQ"] {
+            assert_eq!(text.parse::<TopicId>(), Err(InvalidTopicId), "{text:?}");
+        }
     }
 }
