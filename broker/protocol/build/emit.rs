@@ -12,6 +12,14 @@ use crate::rust;
 /// The text of `messages.rs`.
 pub fn messages(schemas: &Schemas) -> Result<String, String> {
     let mut out = String::new();
+    let names: Vec<&str> = schemas.messages.iter().map(|message| message.name.as_str()).collect();
+    let _ = writeln!(
+        out,
+        "/// Hands every message's name to a macro, for what is to be done with all of them.
+        #[macro_export]
+        macro_rules! for_each_message {{ ($then:ident) => {{ $then! {{ {} }} }} }}",
+        names.join(" ")
+    );
     for message in &schemas.messages {
         let module = rust::snake(&message.name);
         let _ = writeln!(out, "pub use {module}::{};", message.name);
@@ -216,7 +224,7 @@ impl Structs<'_> {
             for (tag, tagged, field) in &known {
                 let guard =
                     rust::condition(*tagged, versions).map_or(String::new(), |when| format!(" if {when}"));
-                let value = self.read_value(field, versions)?;
+                let value = self.read_value(field, versions)?.replace("d.nullable(", "d.nullable_in_tag(");
                 let _ = writeln!(self.out, "{tag}{guard} => m.{} = {value}?,", rust::snake(&field.name));
             }
             self.out.push_str("_ => return Ok(false),\n}\nOk(true)\n})?;\n");
@@ -294,7 +302,7 @@ impl Structs<'_> {
         self.out.push_str("let mut tagged = TaggedFields::new();\n");
         for (tag, tagged, field) in &known {
             let when = rust::condition(*tagged, versions).map_or(String::new(), |when| format!("{when} && "));
-            let value = write_value(parent, field, versions);
+            let value = write_value(parent, field, versions).replace("e.nullable(", "e.nullable_in_tag(");
             let _ = writeln!(
                 self.out,
                 "if {when}{} {{ let e = tagged.field({tag}); {value}; }}",

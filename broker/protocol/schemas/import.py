@@ -54,8 +54,6 @@ def definitions(jar):
 
 
 def default(value):
-    if value is None:
-        return "null"
     if isinstance(value, bool):
         return str(value).lower()
     value = str(value)
@@ -72,7 +70,7 @@ def field_lines(fields, indent):
             words.append(f"nullable {field['nullableVersions']}")
         if "tag" in field:
             words.append(f"tag {field['tag']} {field['taggedVersions']}")
-        if "default" in field:
+        if field.get("default") is not None:  # a bare null is no default to Kafka's generator; "null" is
             words.append(f"default {default(field['default'])}")
         if str(field.get("ignorable", "")).lower() == "true":
             words.append("ignorable")

@@ -10,19 +10,26 @@ type Result<T> = std::result::Result<T, DecodeError>;
 /// The longest string Kafka allows, in bytes: old strings have a 16-bit length, compact ones keep the limit.
 pub(crate) const STRING_BYTES_MAX: usize = i16::MAX as usize;
 
-/// The most memory, in bytes, reserved for an array's elements ahead of reading them, where the frame is no longer
-/// than that. Beyond it, an array grows as its elements prove to be there.
-const ARRAY_RESERVE_BYTES_MAX: usize = 4096;
+/// The most memory that decoding may take for arrays, for each byte of the frame. Honest messages stay below 8; an
+/// array of elements that are all empty would reach 40 and more, and is refused.
+const MEMORY_BYTES_PER_BYTE_MAX: usize = 16;
 
-/// Reads a frame from front to back. Strings and byte fields are slices of it: nothing is copied.
+/// What decoding may take in any case, so that small frames need no care.
+const MEMORY_BYTES_FREE: usize = 64 * 1024;
+
+/// Reads a frame from front to back. Strings and byte fields are slices of it: nothing is copied. The memory that a
+/// frame can make us take for arrays is bounded by its own size.
 #[derive(Clone, Debug)]
 pub struct Decoder {
     rest: Bytes,
+    /// How many bytes may still be allocated.
+    memory_bytes_left: usize,
 }
 
 impl Decoder {
     pub fn new(bytes: Bytes) -> Self {
-        Self { rest: bytes }
+        let memory_bytes_left = bytes.len().saturating_mul(MEMORY_BYTES_PER_BYTE_MAX) + MEMORY_BYTES_FREE;
+        Self { rest: bytes, memory_bytes_left }
     }
 
     /// How many bytes are left.
@@ -49,6 +56,12 @@ impl Decoder {
     fn need(&self, count: usize) -> Result<()> {
         let remaining = self.rest.len();
         if count > remaining { Err(DecodeError::Truncated { needed: count, remaining }) } else { Ok(()) }
+    }
+
+    fn charge(&mut self, bytes: usize) -> Result<()> {
+        let left = self.memory_bytes_left;
+        self.memory_bytes_left = left.checked_sub(bytes).ok_or(DecodeError::TooMuchMemory { bytes, left })?;
+        Ok(())
     }
 
     pub fn bool(&mut self) -> Result<bool> {
@@ -176,6 +189,15 @@ impl Decoder {
         if self.i8()? < 0 { null(may_be_null) } else { Ok(Some(read(self)?)) }
     }
 
+    /// The same as the value of a tagged field, where the byte is 0 for null.
+    pub fn nullable_in_tag<T>(
+        &mut self,
+        may_be_null: bool,
+        read: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<Option<T>> {
+        if self.uvarint()? == 0 { null(may_be_null) } else { Ok(Some(read(self)?)) }
+    }
+
     /// An array whose elements take at least `element_bytes_min` bytes each.
     pub fn array<T>(
         &mut self,
@@ -186,7 +208,7 @@ impl Decoder {
         self.nullable_array(false, compact, element_bytes_min, read)?.ok_or(DecodeError::UnexpectedNull)
     }
 
-    /// An array or null. No more is allocated at once than the frame could fill.
+    /// An array or null. Before anything is allocated, the frame must be long enough to hold that many elements.
     pub fn nullable_array<T>(
         &mut self,
         may_be_null: bool,
@@ -199,8 +221,8 @@ impl Decoder {
         if count > remaining / element_bytes_min.max(1) {
             return Err(DecodeError::ArrayTooLong { count, remaining });
         }
-        let reserve = remaining.max(ARRAY_RESERVE_BYTES_MAX) / size_of::<T>().max(1);
-        let mut elements = Vec::with_capacity(count.min(reserve));
+        self.charge(count.saturating_mul(size_of::<T>()))?;
+        let mut elements = Vec::with_capacity(count);
         for _ in 0..count {
             elements.push(read(self)?);
         }
@@ -229,11 +251,15 @@ impl Decoder {
             previous = Some(tag);
             let bytes = self.uvarint()? as usize;
             let data = self.take(bytes)?;
-            let mut field = Self::new(data.clone());
-            if !known(tag, &mut field)? {
+            // The field is read by this decoder, so that it draws on the same memory.
+            let after = std::mem::replace(&mut self.rest, data.clone());
+            let is_known = known(tag, self)?;
+            let left = std::mem::replace(&mut self.rest, after).len();
+            if !is_known {
+                self.charge(2 * size_of::<RawTaggedField>())?; // twice, as a growing vector may
                 unknown.push(RawTaggedField { tag, data });
-            } else if field.remaining() > 0 {
-                return Err(DecodeError::TaggedFieldSize { tag, left: field.remaining() });
+            } else if left > 0 {
+                return Err(DecodeError::TaggedFieldSize { tag, left });
             }
         }
         Ok(unknown)

@@ -243,6 +243,25 @@ impl Encoder {
         Ok(())
     }
 
+    /// The same as the value of a tagged field, where the byte is 0 for null.
+    pub fn nullable_in_tag<T>(
+        &mut self,
+        may_be_null: bool,
+        value: Option<&T>,
+        field: &'static str,
+        write: impl FnOnce(&mut Self, &T) -> Result<()>,
+    ) -> Result<()> {
+        match value {
+            Some(value) => {
+                self.uvarint(1);
+                write(self, value)?;
+            }
+            None if !may_be_null => return Err(EncodeError::UnexpectedNull { field }),
+            None => self.uvarint(0),
+        }
+        Ok(())
+    }
+
     pub fn array<T>(
         &mut self,
         compact: bool,

@@ -9,6 +9,8 @@ pub enum DecodeError {
     NegativeLength(i64),
     #[error("an array of {count} elements cannot fit into {remaining} bytes")]
     ArrayTooLong { count: usize, remaining: usize },
+    #[error("an array takes {bytes} bytes of memory, and a frame of this size is granted {left} more")]
+    TooMuchMemory { bytes: usize, left: usize },
     #[error("a string of {0} bytes, over the limit of 32767")]
     StringTooLong(usize),
     #[error("a string is not UTF-8")]
