@@ -1,0 +1,1 @@
+//! The controller: requests in, records and responses out.

@@ -1,0 +1,184 @@
+//! The state that the metadata log adds up to.
+//!
+//! An [`Image`] is a value: cloning it costs a few reference counts, and a clone never changes under its reader. Trees of
+//! two images that come from one another share what did not change, so comparing them costs what did.
+
+mod apply;
+mod broker;
+mod config;
+mod topic;
+
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use strata_protocol::Str;
+use strata_protocol::messages::{ConfigRecord, FeatureLevelRecord, ProducerIdsRecord, TopicRecord};
+use strata_types::{LeaderEpoch, NodeId, Offset, PartitionId, ProducerId, TopicId, TopicName};
+
+pub use apply::ApplyError;
+pub use broker::{Broker, BrokerFeature, Endpoint};
+pub use config::{ConfigMap, ConfigResource, UnknownResource};
+pub use topic::{Partition, Topic};
+pub(crate) use topic::{NO_LEADER, NO_LEADER_CHANGE, NO_RECOVERY_CHANGE, RECOVERED, RECOVERING};
+
+use crate::MetadataRecord;
+
+/// The cluster's metadata after some prefix of the log.
+#[derive(Debug, Clone, Default)]
+pub struct Image {
+    next_offset: Offset,
+    epoch: LeaderEpoch,
+    pub(crate) topics: OrdMap<TopicName, Arc<Topic>>,
+    topic_names: OrdMap<TopicId, TopicName>,
+    pub(crate) brokers: OrdMap<NodeId, Arc<Broker>>,
+    pub(crate) configs: OrdMap<ConfigResource, ConfigMap>,
+    features: OrdMap<Str, i16>,
+    producer_ids: Option<ProducerIdBlock>,
+}
+
+/// The last block of producer ids that was handed out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct ProducerIdBlock {
+    broker_id: NodeId,
+    broker_epoch: i64,
+    next_producer_id: ProducerId,
+}
+
+/// Two images are equal if they hold the same state, wherever in the log they stand.
+impl PartialEq for Image {
+    fn eq(&self, other: &Self) -> bool {
+        self.topics == other.topics
+            && self.brokers == other.brokers
+            && self.configs == other.configs
+            && self.features == other.features
+            && self.producer_ids == other.producer_ids
+    }
+}
+
+impl Image {
+    /// The offset of the first record of the metadata log that this image does not contain.
+    pub fn next_offset(&self) -> Offset {
+        self.next_offset
+    }
+
+    /// The epoch of the quorum's leader that wrote the last record.
+    pub fn epoch(&self) -> LeaderEpoch {
+        self.epoch
+    }
+
+    /// Says which place in the log this image stands for. The log's reader calls it after each batch.
+    pub fn set_position(&mut self, next_offset: Offset, epoch: LeaderEpoch) {
+        self.next_offset = next_offset;
+        self.epoch = epoch;
+    }
+
+    /// The topic with this name.
+    pub fn topic(&self, name: &str) -> Option<&Arc<Topic>> {
+        self.topics.get(name)
+    }
+
+    /// The topic with this id.
+    pub fn topic_by_id(&self, id: TopicId) -> Option<&Arc<Topic>> {
+        self.topics.get(self.topic_names.get(&id)?.as_str())
+    }
+
+    /// Every topic, in the order of their names.
+    pub fn topics(&self) -> impl Iterator<Item = &Arc<Topic>> {
+        self.topics.values()
+    }
+
+    /// How many topics there are.
+    pub fn topics_count(&self) -> usize {
+        self.topics.len()
+    }
+
+    /// One partition of a topic.
+    pub fn partition(&self, name: &str, partition: PartitionId) -> Option<&Partition> {
+        self.topic(name)?.partition(partition)
+    }
+
+    /// The broker with this id, fenced or not.
+    pub fn broker(&self, id: NodeId) -> Option<&Arc<Broker>> {
+        self.brokers.get(&id)
+    }
+
+    /// Every registered broker, in the order of their ids, fenced ones too.
+    pub fn brokers(&self) -> impl Iterator<Item = &Arc<Broker>> {
+        self.brokers.values()
+    }
+
+    /// Whether this broker may lead partitions now.
+    pub fn is_active(&self, id: NodeId) -> bool {
+        self.broker(id).is_some_and(|broker| broker.is_active())
+    }
+
+    /// What is set on a resource; empty where nothing is.
+    pub fn config(&self, resource: &ConfigResource) -> ConfigMap {
+        self.configs.get(resource).cloned().unwrap_or_default()
+    }
+
+    /// What is set on a topic; empty where nothing is.
+    pub fn topic_config(&self, name: &str) -> ConfigMap {
+        TopicName::new(name).map(|name| self.config(&ConfigResource::Topic(name))).unwrap_or_default()
+    }
+
+    /// Every resource on which something is set.
+    pub fn configs(&self) -> impl Iterator<Item = (&ConfigResource, &ConfigMap)> {
+        self.configs.iter()
+    }
+
+    /// A feature's finalized level; none stands for 0.
+    pub fn feature(&self, name: &str) -> Option<i16> {
+        self.features.get(name).copied()
+    }
+
+    /// The finalized features with their levels, in the order of their names.
+    pub fn features(&self) -> impl Iterator<Item = (&Str, i16)> {
+        self.features.iter().map(|(name, &level)| (name, level))
+    }
+
+    /// The first producer id that is in no block yet.
+    pub fn next_producer_id(&self) -> ProducerId {
+        self.producer_ids.as_ref().map_or(ProducerId(0), |block| block.next_producer_id)
+    }
+
+    /// Records that rebuild this image from nothing: a snapshot's content.
+    pub fn to_records(&self) -> Vec<MetadataRecord> {
+        let mut records: Vec<MetadataRecord> = Vec::new();
+        for (name, &feature_level) in &self.features {
+            records.push(FeatureLevelRecord { name: name.clone(), feature_level, ..Default::default() }.into());
+        }
+        records.extend(self.brokers.values().map(|broker| broker.to_record().into()));
+        for topic in self.topics.values() {
+            let name = topic.name.as_str().into();
+            records.push(TopicRecord { name, topic_id: topic.id.0, ..Default::default() }.into());
+            records.extend(topic.partitions().map(|(id, partition)| partition.to_record(topic.id, id).into()));
+        }
+        for (resource, configs) in &self.configs {
+            records.extend(configs.iter().map(|(name, value)| config_record(resource, name, Some(value)).into()));
+        }
+        if let Some(block) = &self.producer_ids {
+            records.push(
+                ProducerIdsRecord {
+                    broker_id: block.broker_id,
+                    broker_epoch: block.broker_epoch,
+                    next_producer_id: block.next_producer_id.0,
+                    ..Default::default()
+                }
+                .into(),
+            );
+        }
+        records
+    }
+}
+
+/// The record that sets a config, or with no value clears it.
+pub(crate) fn config_record(resource: &ConfigResource, name: &Str, value: Option<&Str>) -> ConfigRecord {
+    ConfigRecord {
+        resource_type: resource.resource_type(),
+        resource_name: resource.resource_name(),
+        name: name.clone(),
+        value: value.cloned(),
+        ..Default::default()
+    }
+}
