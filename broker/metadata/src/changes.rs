@@ -38,7 +38,9 @@ impl Changes {
                 DiffItem::Add(_, topic) => changes.created.push(Arc::clone(topic)),
                 DiffItem::Remove(_, topic) => changes.deleted.push(Arc::clone(topic)),
                 DiffItem::Update { old: (_, before), new: (_, after) } if before.id == after.id => {
-                    changes.changed.push(TopicChange { before: Arc::clone(before), after: Arc::clone(after) });
+                    changes
+                        .changed
+                        .push(TopicChange { before: Arc::clone(before), after: Arc::clone(after) });
                 }
                 DiffItem::Update { old: (_, before), new: (_, after) } => {
                     changes.deleted.push(Arc::clone(before));

@@ -9,8 +9,8 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use strata_protocol::messages::{
     BrokerRegistrationChangeRecord, ConfigRecord, FeatureLevelRecord, FenceBrokerRecord, NoOpRecord,
-    PartitionChangeRecord, PartitionRecord, ProducerIdsRecord, RegisterBrokerRecord, RemoveTopicRecord, TopicRecord,
-    UnfenceBrokerRecord, UnregisterBrokerRecord,
+    PartitionChangeRecord, PartitionRecord, ProducerIdsRecord, RegisterBrokerRecord, RemoveTopicRecord,
+    TopicRecord, UnfenceBrokerRecord, UnregisterBrokerRecord,
 };
 use strata_protocol::{DecodeError, EncodeError, Encoder, Message};
 

@@ -115,11 +115,13 @@ impl Image {
     fn apply_partition_change(&mut self, record: &PartitionChangeRecord) -> Result<(), ApplyError> {
         let topic = self.topic_mut(TopicId(record.topic_id))?;
         let name = topic.name.clone();
-        let place = usize::try_from(record.partition_id).ok().and_then(|index| topic.partitions.get_mut(index));
+        let place =
+            usize::try_from(record.partition_id).ok().and_then(|index| topic.partitions.get_mut(index));
         let partition = record.partition_id;
         let place = place.ok_or_else(|| ApplyError::UnknownPartition { topic: name.clone(), partition })?;
         let changed = place.changed(record);
-        *place = Arc::new(changed.map_err(|broken| ApplyError::Partition { topic: name, partition, broken })?);
+        *place =
+            Arc::new(changed.map_err(|broken| ApplyError::Partition { topic: name, partition, broken })?);
         Ok(())
     }
 

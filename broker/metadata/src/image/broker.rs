@@ -113,7 +113,10 @@ impl Broker {
         }
     }
 
-    pub(crate) fn changed(&self, record: &BrokerRegistrationChangeRecord) -> Result<Self, UnknownStateChange> {
+    pub(crate) fn changed(
+        &self,
+        record: &BrokerRegistrationChangeRecord,
+    ) -> Result<Self, UnknownStateChange> {
         let mut next = self.clone();
         next.fenced = state_after(self.fenced, record.fenced)?;
         // A broker does not come back from a shutdown, except as a new incarnation.

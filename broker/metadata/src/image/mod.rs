@@ -18,8 +18,8 @@ use strata_types::{LeaderEpoch, NodeId, Offset, PartitionId, ProducerId, TopicId
 pub use apply::ApplyError;
 pub use broker::{Broker, BrokerFeature, Endpoint};
 pub use config::{ConfigMap, ConfigResource, UnknownResource};
-pub use topic::{Partition, Topic};
 pub(crate) use topic::{NO_LEADER, NO_LEADER_CHANGE, NO_RECOVERY_CHANGE, RECOVERED, RECOVERING};
+pub use topic::{Partition, Topic};
 
 use crate::MetadataRecord;
 
@@ -146,16 +146,20 @@ impl Image {
     pub fn to_records(&self) -> Vec<MetadataRecord> {
         let mut records: Vec<MetadataRecord> = Vec::new();
         for (name, &feature_level) in &self.features {
-            records.push(FeatureLevelRecord { name: name.clone(), feature_level, ..Default::default() }.into());
+            records
+                .push(FeatureLevelRecord { name: name.clone(), feature_level, ..Default::default() }.into());
         }
         records.extend(self.brokers.values().map(|broker| broker.to_record().into()));
         for topic in self.topics.values() {
             let name = topic.name.as_str().into();
             records.push(TopicRecord { name, topic_id: topic.id.0, ..Default::default() }.into());
-            records.extend(topic.partitions().map(|(id, partition)| partition.to_record(topic.id, id).into()));
+            records
+                .extend(topic.partitions().map(|(id, partition)| partition.to_record(topic.id, id).into()));
         }
         for (resource, configs) in &self.configs {
-            records.extend(configs.iter().map(|(name, value)| config_record(resource, name, Some(value)).into()));
+            records.extend(
+                configs.iter().map(|(name, value)| config_record(resource, name, Some(value)).into()),
+            );
         }
         if let Some(block) = &self.producer_ids {
             records.push(

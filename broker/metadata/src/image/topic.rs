@@ -126,7 +126,8 @@ impl Partition {
         }
         if record.leader != NO_LEADER_CHANGE {
             next.leader = leader(record.leader);
-            next.leader_epoch = LeaderEpoch(self.leader_epoch.0.checked_add(1).ok_or(BrokenPartition::Epoch)?);
+            next.leader_epoch =
+                LeaderEpoch(self.leader_epoch.0.checked_add(1).ok_or(BrokenPartition::Epoch)?);
         }
         if record.leader_recovery_state != NO_RECOVERY_CHANGE {
             next.recovering = recovering(record.leader_recovery_state)?;

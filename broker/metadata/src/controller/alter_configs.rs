@@ -1,0 +1,61 @@
+//! AlterConfigs (33), versions 0–2: replaces all of a resource's configs. Old clients use it; what the request leaves out
+//! goes back to its default, which is why KIP-339 brought the incremental one.
+
+use std::collections::BTreeMap;
+
+use strata_protocol::messages::alter_configs_request::AlterConfigsResource;
+use strata_protocol::messages::alter_configs_response::AlterConfigsResourceResponse;
+use strata_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
+use strata_types::ErrorCode;
+
+use super::incremental_alter_configs::{check_nulls, find_resource, records_to};
+use super::{ApiError, ConfigRules, Decision, duplicates, outcome};
+use crate::{Image, MetadataRecord};
+
+/// Replaces the configs of topics and brokers.
+pub fn alter_configs(
+    image: &Image,
+    request: &AlterConfigsRequest,
+    rules: &dyn ConfigRules,
+) -> Decision<AlterConfigsResponse> {
+    let twice = duplicates(request.resources.iter().map(|r| (r.resource_type, r.resource_name.as_str())));
+    let mut records = Vec::new();
+    let mut responses = Vec::with_capacity(request.resources.len());
+    for resource in &request.resources {
+        let result = match twice.contains(&(resource.resource_type, resource.resource_name.as_str())) {
+            true => Err(ApiError::new(ErrorCode::InvalidRequest, "Each resource must appear at most once.")),
+            false => replace(image, resource, rules),
+        };
+        let (error_code, error_message) = outcome(result.map(|more| {
+            if !request.validate_only {
+                records.extend(more);
+            }
+        }));
+        responses.push(AlterConfigsResourceResponse {
+            error_code,
+            error_message,
+            resource_type: resource.resource_type,
+            resource_name: resource.resource_name.clone(),
+            ..Default::default()
+        });
+    }
+    (records, AlterConfigsResponse { responses, ..Default::default() })
+}
+
+fn replace(
+    image: &Image,
+    request: &AlterConfigsResource,
+    rules: &dyn ConfigRules,
+) -> Result<Vec<MetadataRecord>, ApiError> {
+    check_nulls(request.configs.iter().map(|config| (&config.name, &config.value)))?;
+    if !duplicates(request.configs.iter().map(|config| config.name.as_str())).is_empty() {
+        return Err(ApiError::new(ErrorCode::InvalidRequest, "Error due to duplicate config keys"));
+    }
+    let resource = find_resource(image, request.resource_type, &request.resource_name)?;
+    let after: BTreeMap<_, _> = request
+        .configs
+        .iter()
+        .filter_map(|config| Some((config.name.clone(), config.value.clone()?)))
+        .collect();
+    records_to(image, &resource, &after, rules)
+}
