@@ -1,0 +1,269 @@
+//! Committed offsets: OffsetCommit, OffsetFetch, OffsetDelete, and their expiry.
+
+use std::collections::BTreeSet;
+
+use strata_protocol::Str;
+use strata_protocol::messages::offset_commit_response::OffsetCommitResponseTopic;
+use strata_protocol::messages::offset_delete_response::{
+    OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
+};
+use strata_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
+use strata_protocol::messages::offset_fetch_response::{
+    OffsetFetchResponseGroup, OffsetFetchResponsePartitions, OffsetFetchResponseTopics,
+};
+use strata_protocol::messages::{
+    OffsetCommitRequest, OffsetCommitResponse, OffsetCommitValue, OffsetDeleteRequest, OffsetDeleteResponse,
+};
+use strata_types::{ErrorCode, PartitionId, TimestampMs};
+
+use super::api::{commit_error, commit_result, offset_delete_error};
+use super::classic::{Group, GroupState};
+use super::config::GroupConfig;
+use super::rebalance::{Context, GroupOutcome};
+use super::record::GroupRecord;
+use super::state::{CommittedOffset, GroupsState};
+
+/// From here on a client knows GROUP_ID_NOT_FOUND in an OffsetCommit.
+const COMMIT_VERSION_WITH_GROUP_ID_NOT_FOUND: i16 = 9;
+/// The protocol type whose metadata name topics.
+const CONSUMER_PROTOCOL_TYPE: &str = "consumer";
+
+impl GroupsState {
+    pub(super) fn commit_offsets(
+        &mut self,
+        cx: &mut Context<'_>,
+        request: &OffsetCommitRequest,
+        version: i16,
+    ) -> OffsetCommitResponse {
+        if let Err(code) = self.admit_commit(cx, request, version) {
+            return commit_error(request, code);
+        }
+        let metadata_max = cx.config.offset_metadata_max_bytes;
+        let expire_timestamp = match request.retention_time_ms {
+            -1 => -1,
+            retention_ms => cx.now.saturating_add(retention_ms),
+        };
+        let topics = request.topics.iter().map(|topic| {
+            let partitions = topic.partitions.iter().map(|partition| {
+                let metadata = partition.committed_metadata.clone().unwrap_or_default();
+                if metadata.encode_utf16().count() > metadata_max {
+                    return commit_result(partition.partition_index, ErrorCode::OffsetMetadataTooLarge);
+                }
+                let value = OffsetCommitValue {
+                    offset: partition.committed_offset,
+                    leader_epoch: partition.committed_leader_epoch,
+                    metadata,
+                    commit_timestamp: cx.now,
+                    expire_timestamp,
+                    topic_id: topic.topic_id,
+                    ..Default::default()
+                };
+                let (group, at) = (&request.group_id, partition.partition_index);
+                cx.outcome.append(GroupRecord::offset(group, &topic.name, at, Some(value)));
+                commit_result(at, ErrorCode::None)
+            });
+            OffsetCommitResponseTopic {
+                partitions: partitions.collect(),
+                name: topic.name.clone(),
+                topic_id: topic.topic_id,
+                ..Default::default()
+            }
+        });
+        OffsetCommitResponse { topics: topics.collect(), ..Default::default() }
+    }
+
+    /// Whether the group takes these commits from this member.
+    fn admit_commit(
+        &mut self,
+        cx: &mut Context<'_>,
+        request: &OffsetCommitRequest,
+        version: i16,
+    ) -> Result<(), ErrorCode> {
+        let generation = request.generation_id_or_member_epoch;
+        let full = self.groups.len() >= cx.config.groups_max;
+        let Some(group) = self.group_mut(&request.group_id) else {
+            return match (generation < 0, version >= COMMIT_VERSION_WITH_GROUP_ID_NOT_FOUND) {
+                // Not a member of anything: a simple group comes to be with its first offset.
+                (true, _) if full => Err(ErrorCode::PolicyViolation),
+                (true, _) => Ok(()),
+                (false, true) => Err(ErrorCode::GroupIdNotFound),
+                (false, false) => Err(ErrorCode::IllegalGeneration),
+            };
+        };
+        group.validate_commit(&request.member_id, request.group_instance_id.as_ref(), generation)?;
+        if matches!(group.state, GroupState::Stable | GroupState::PreparingRebalance) {
+            group.touch(cx, &request.member_id);
+        }
+        Ok(())
+    }
+
+    pub(super) fn fetch_offsets(&self, request: &OffsetFetchRequestGroup) -> OffsetFetchResponseGroup {
+        let group_id = request.group_id.clone();
+        // Without its group, an offset that is still there does not count.
+        let known = self.groups.contains_key(&group_id);
+        let topics = match &request.topics {
+            None if known => self.fetch_all(&group_id),
+            None => Vec::new(),
+            Some(topics) => topics
+                .iter()
+                .map(|topic| {
+                    let partitions = topic.partition_indexes.iter().map(|&partition| {
+                        let found = if known { self.offset(&group_id, &topic.name, partition) } else { None };
+                        fetched(partition, found)
+                    });
+                    OffsetFetchResponseTopics {
+                        partitions: partitions.collect(),
+                        name: topic.name.clone(),
+                        topic_id: topic.topic_id,
+                        ..Default::default()
+                    }
+                })
+                .collect(),
+        };
+        OffsetFetchResponseGroup { group_id, topics, ..Default::default() }
+    }
+
+    fn fetch_all(&self, group_id: &Str) -> Vec<OffsetFetchResponseTopics> {
+        let mut topics: Vec<OffsetFetchResponseTopics> = Vec::new();
+        for (key, committed) in self.offsets_of(group_id) {
+            if topics.last().is_none_or(|topic| topic.name != key.topic) {
+                let (name, topic_id) = (key.topic.clone(), committed.topic_id);
+                topics.push(OffsetFetchResponseTopics { name, topic_id, ..Default::default() });
+            }
+            if let Some(topic) = topics.last_mut() {
+                topic.partitions.push(fetched(key.partition, Some(committed)));
+            }
+        }
+        topics
+    }
+
+    pub(super) fn delete_offsets(
+        &self,
+        outcome: &mut GroupOutcome,
+        request: &OffsetDeleteRequest,
+    ) -> OffsetDeleteResponse {
+        let Some(group) = self.group(&request.group_id) else {
+            return offset_delete_error(ErrorCode::GroupIdNotFound);
+        };
+        // Consumers may lose offsets of topics that they no longer read. Ours to know it is not: the subscription is
+        // opaque, so every topic counts as read, as it does in Kafka where a subscription cannot be parsed.
+        let consumers = group.protocol_type.as_deref() == Some(CONSUMER_PROTOCOL_TYPE);
+        let occupied = group.state != GroupState::Empty;
+        if occupied && !consumers {
+            return offset_delete_error(ErrorCode::NonEmptyGroup);
+        }
+        let topics = request.topics.iter().map(|topic| {
+            let partitions = topic.partitions.iter().map(|partition| {
+                let partition_index = partition.partition_index;
+                let code = if occupied { ErrorCode::GroupSubscribedToTopic } else { ErrorCode::None };
+                if !occupied && self.offset(&request.group_id, &topic.name, partition_index).is_some() {
+                    outcome.append(GroupRecord::offset(
+                        &request.group_id,
+                        &topic.name,
+                        partition_index,
+                        None,
+                    ));
+                }
+                OffsetDeleteResponsePartition {
+                    partition_index,
+                    error_code: code as i16,
+                    ..Default::default()
+                }
+            });
+            OffsetDeleteResponseTopic {
+                name: topic.name.clone(),
+                partitions: partitions.collect(),
+                ..Default::default()
+            }
+        });
+        OffsetDeleteResponse { topics: topics.collect(), ..Default::default() }
+    }
+
+    /// Tombstones for all that has to do with an (empty) group.
+    pub(super) fn delete_group(&self, outcome: &mut GroupOutcome, group_id: &Str) {
+        for (key, _) in self.offsets_of(group_id) {
+            outcome.append(GroupRecord::offset(group_id, &key.topic, key.partition, None));
+        }
+        outcome.append(GroupRecord::group(group_id, None));
+    }
+
+    /// Tombstones for the offsets of partitions that are gone.
+    pub(super) fn delete_partitions(&self, outcome: &mut GroupOutcome, partitions: &[(Str, PartitionId)]) {
+        let gone: BTreeSet<_> = partitions.iter().map(|(topic, partition)| (topic, *partition)).collect();
+        for key in self.offsets.keys().filter(|key| gone.contains(&(&key.topic, key.partition))) {
+            outcome.append(GroupRecord::offset(&key.group, &key.topic, key.partition, None));
+        }
+    }
+
+    /// Tombstones for offsets past their retention, and for empty groups that have no offsets left.
+    pub(super) fn expire_offsets(&self, now: TimestampMs, config: &GroupConfig, outcome: &mut GroupOutcome) {
+        for (group_id, group) in self.groups() {
+            let mut kept = false;
+            for (key, committed) in self.offsets_of(group_id) {
+                if group.expires(committed, now, config.offsets_retention_ms) {
+                    outcome.append(GroupRecord::offset(group_id, &key.topic, key.partition, None));
+                } else {
+                    kept = true;
+                }
+            }
+            if !kept && group.state == GroupState::Empty {
+                outcome.append(GroupRecord::group(group_id, None));
+            }
+        }
+    }
+}
+
+impl Group {
+    /// `ClassicGroup.validateOffsetCommit`
+    fn validate_commit(
+        &self,
+        member_id: &str,
+        instance_id: Option<&Str>,
+        generation: i32,
+    ) -> Result<(), ErrorCode> {
+        if generation < 0 && self.state == GroupState::Empty {
+            // An administrator, or a consumer that assigns partitions to itself.
+            return Ok(());
+        }
+        if generation >= 0 || !member_id.is_empty() || instance_id.is_some() {
+            self.validate_member(member_id, instance_id)?;
+            if generation != self.generation {
+                return Err(ErrorCode::IllegalGeneration);
+            }
+        } else if self.state != GroupState::Empty {
+            return Err(ErrorCode::UnknownMemberId);
+        }
+        if self.state == GroupState::CompletingRebalance {
+            // The member knows the generation, but not yet what is its own in it.
+            return Err(ErrorCode::RebalanceInProgress);
+        }
+        Ok(())
+    }
+
+    /// KIP-211: the offsets of a group with members do not expire; those of an empty one do, a while after it became
+    /// empty; those of a simple group, a while after their commit.
+    fn expires(&self, committed: &CommittedOffset, now: TimestampMs, retention_ms: i64) -> bool {
+        let since = match (&self.protocol_type, self.state) {
+            (None, _) => committed.commit_timestamp,
+            (Some(_), GroupState::Empty) => self.state_since.unwrap_or(committed.commit_timestamp),
+            (Some(_), _) => return false,
+        };
+        match committed.expire_timestamp {
+            Some(at) => now >= at,
+            None => now - since >= retention_ms,
+        }
+    }
+}
+
+fn fetched(
+    partition_index: PartitionId,
+    committed: Option<&CommittedOffset>,
+) -> OffsetFetchResponsePartitions {
+    OffsetFetchResponsePartitions {
+        partition_index,
+        committed_offset: committed.map_or(-1, |committed| committed.offset),
+        committed_leader_epoch: committed.map_or(-1, |committed| committed.leader_epoch),
+        metadata: Some(committed.map(|committed| committed.metadata.clone()).unwrap_or_default()),
+        ..Default::default()
+    }
+}
