@@ -114,6 +114,13 @@ impl fmt::Display for TopicName {
     }
 }
 
+impl std::str::FromStr for TopicName {
+    type Err = InvalidTopicName;
+    fn from_str(name: &str) -> Result<Self, InvalidTopicName> {
+        Self::new(name)
+    }
+}
+
 impl std::borrow::Borrow<str> for TopicName {
     fn borrow(&self) -> &str {
         &self.0

@@ -1,0 +1,205 @@
+//! The driver: librdkafka, the same for both servers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::{ClientContext, Statistics};
+
+/// As many as a small production topic has.
+const PARTITIONS: i32 = 4;
+/// A workload that takes longer than this has gone wrong.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// A batch of many 1 KiB records fills it; librdkafka's default would be 1 MB, which no `linger.ms` fills on loopback.
+const BATCH_BYTES: usize = 64 << 10;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acks {
+    Leader,
+    All,
+}
+
+/// What is produced, or consumed again.
+#[derive(Debug, Clone)]
+pub struct Workload {
+    pub value_bytes: usize,
+    pub acks: Acks,
+    pub records: u64,
+    /// Archived, and dropped from the log.
+    pub cold: bool,
+}
+
+impl Workload {
+    pub fn new(value_bytes: usize, acks: Acks, megabytes: usize) -> Self {
+        Self { value_bytes, acks, records: (megabytes * 1_000_000 / value_bytes) as u64, cold: false }
+    }
+
+    pub fn name(&self) -> String {
+        let acks = match self.acks {
+            Acks::Leader => "1",
+            Acks::All => "all",
+        };
+        format!("{} B, acks={acks}", self.value_bytes)
+    }
+
+    fn topic(&self) -> String {
+        let acks = format!("{:?}", self.acks).to_lowercase();
+        format!("sxs-{}-{acks}{}", self.value_bytes, if self.cold { "-cold" } else { "" })
+    }
+}
+
+/// Creates a topic, writes one record to it, and returns how long that took.
+pub fn first_record(bootstrap: &str) -> anyhow::Result<Duration> {
+    let began = Instant::now();
+    let workload = Workload { records: 1, ..Workload::new(1, Acks::All, 1) };
+    produce(bootstrap, &workload)?;
+    Ok(began.elapsed())
+}
+
+/// Produces the workload into a topic of its own; returns the time until the last acknowledgement.
+pub fn produce(bootstrap: &str, workload: &Workload) -> anyhow::Result<Duration> {
+    create_topic(bootstrap, workload)?;
+    let counters = Arc::new(Counters::default());
+    let producer: BaseProducer<Delivered> = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("acks", if workload.acks == Acks::All { "all" } else { "1" })
+        .set("linger.ms", "5")
+        .set("batch.size", BATCH_BYTES.to_string())
+        .set("queue.buffering.max.messages", "1000000")
+        .create_with_context(Delivered(Arc::clone(&counters)))?;
+    let topic = workload.topic();
+    let value = value(workload.value_bytes);
+    let began = Instant::now();
+    for _ in 0..workload.records {
+        let mut record = BaseRecord::<(), [u8]>::to(&topic).payload(&value);
+        while let Err((error, refused)) = producer.send(record) {
+            anyhow::ensure!(error == KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), "{error}");
+            producer.poll(Duration::from_millis(100));
+            record = refused;
+        }
+        producer.poll(Duration::ZERO);
+    }
+    producer.flush(PATIENCE)?;
+    let wall = began.elapsed();
+    let failed = counters.failed.load(Ordering::Relaxed);
+    anyhow::ensure!(failed == 0, "{failed} records were not acknowledged");
+    let acknowledged = counters.acknowledged.load(Ordering::Relaxed);
+    anyhow::ensure!(acknowledged == workload.records, "{acknowledged} of {} acknowledged", workload.records);
+    Ok(wall)
+}
+
+/// Reads everything that the workload produced; returns how long that took.
+pub fn consume(bootstrap: &str, workload: &Workload) -> anyhow::Result<Duration> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("group.id", "sxs")
+        .set("enable.auto.commit", "false")
+        .set("fetch.wait.max.ms", "100")
+        .create()?;
+    let mut assignment = TopicPartitionList::new();
+    for partition in 0..PARTITIONS {
+        assignment.add_partition_offset(&workload.topic(), partition, Offset::Beginning)?;
+    }
+    consumer.assign(&assignment)?;
+    let began = Instant::now();
+    let mut left = workload.records;
+    while left > 0 {
+        anyhow::ensure!(began.elapsed() < PATIENCE, "{left} records did not come");
+        let Some(record) = consumer.poll(Duration::from_secs(1)) else { continue };
+        let bytes = record?.payload_len();
+        anyhow::ensure!(bytes == workload.value_bytes, "a value of {bytes} bytes");
+        left -= 1;
+    }
+    Ok(began.elapsed())
+}
+
+/// Waits until the archive has everything and the log has dropped it: until the log itself starts where the topic ends.
+pub fn until_cold(bootstrap: &str, workload: &Workload) -> anyhow::Result<()> {
+    let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", bootstrap).create()?;
+    let began = Instant::now();
+    loop {
+        let mut local = 0;
+        for partition in 0..PARTITIONS {
+            let mut wanted = TopicPartitionList::new();
+            // -4: the first offset that is in the log itself (KIP-405).
+            wanted.add_partition_offset(&workload.topic(), partition, Offset::Offset(EARLIEST_LOCAL))?;
+            let (_, end) = consumer.fetch_watermarks(&workload.topic(), partition, PATIENCE)?;
+            let listed = consumer.offsets_for_times(wanted, PATIENCE)?;
+            let start =
+                listed.elements().first().and_then(|found| found.offset().to_raw()).context("no offset")?;
+            local += end - start;
+        }
+        // The active segment stays in the log: at most a few batches of it are hot.
+        if local * 20 < workload.records as i64 {
+            return Ok(());
+        }
+        anyhow::ensure!(began.elapsed() < PATIENCE, "{local} records are still in the log");
+        consumer.poll(Duration::from_millis(200));
+    }
+}
+
+const EARLIEST_LOCAL: i64 = -4;
+
+fn create_topic(bootstrap: &str, workload: &Workload) -> anyhow::Result<()> {
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", bootstrap).create()?;
+    let name = workload.topic();
+    let mut topic = NewTopic::new(&name, PARTITIONS, TopicReplication::Fixed(1));
+    if workload.cold {
+        topic = topic
+            .set("remote.storage.enable", "true")
+            .set("segment.bytes", "1048576")
+            .set("local.retention.bytes", "1")
+            .set("strata.archive.lag.ms", "100");
+    }
+    let created = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(admin.create_topics([&topic], &AdminOptions::new()))?;
+    for result in created {
+        result.map_err(|(topic, code)| anyhow::anyhow!("{topic}: {code}"))?;
+    }
+    Ok(())
+}
+
+/// Half random, half constant, so that a codec has something to do and something to win.
+fn value(bytes: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    (0..bytes).map(|index| if index % 2 == 0 { random() } else { b'x' }).collect()
+}
+
+#[derive(Default)]
+struct Counters {
+    acknowledged: AtomicU64,
+    failed: AtomicU64,
+}
+
+struct Delivered(Arc<Counters>);
+
+impl ClientContext for Delivered {
+    fn stats(&self, _: Statistics) {}
+}
+
+impl ProducerContext for Delivered {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        let counter = if result.is_ok() { &self.0.acknowledged } else { &self.0.failed };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
