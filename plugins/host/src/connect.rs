@@ -143,9 +143,9 @@ impl TransformInstance {
         });
         let batches = apply.await?.map_err(returned)?;
         let checked = batches.into_iter().map(|batch| {
-            let count = count(&batch.records)?;
-            let (topic, partition) = (batch.topic, batch.partition);
-            Ok(TransformedBatch { topic, partition, count, records: batch.records.into() })
+            let records = batch.records.into();
+            let (topic, partition, count) = (batch.topic, batch.partition, count(&records)?);
+            Ok(TransformedBatch { topic, partition, count, records })
         });
         let checked: Result<_, _> = checked.collect();
         if checked.is_err() {
@@ -161,16 +161,17 @@ fn check(batch: source_wit::SourceBatch) -> Result<SourceBatch, PluginError> {
         serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(json)
             .map_err(|why| PluginError::Malformed(format!("a position is not a JSON object: {why}")))?;
     }
+    let records = batch.records.into();
     Ok(SourceBatch {
         topic: batch.topic,
         partition: batch.partition,
         base_timestamp: batch.base_timestamp,
-        count: count(&batch.records)?,
-        records: batch.records.into(),
+        count: count(&records)?,
+        records,
         position: SourcePosition { partition, offset },
     })
 }
 
-fn count(records: &[u8]) -> Result<u32, PluginError> {
+fn count(records: &Bytes) -> Result<u32, PluginError> {
     records::count(records).map_err(|why| PluginError::Malformed(why.to_string()))
 }

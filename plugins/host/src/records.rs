@@ -1,242 +1,88 @@
-//! Sections: the uncompressed record part of a v2 batch, as plugins get and give it.
-//!
-//! ```text
-//!   length | attributes | timestamp delta | offset delta | key length, key | value length, value | header count, headers
-//!   varint | i8         | varint          | varint       | varint (-1: null)                     | varint
-//! ```
+//! Sections: the uncompressed record part of a v2 batch, as plugins get and give it, from and to batches and records.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
+use strata_protocol::records::{
+    Attributes, Batch, BatchBuilder, BatchError, BuildError, BuilderOptions, DecompressLimit, HEADER_BYTES,
+    MAGIC, RecordIter, TimestampType, records_of,
+};
+use strata_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 
-/// One record; its parts are slices of the section.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    pub offset: i64,
-    /// Milliseconds since 1970, UTC.
-    pub timestamp: i64,
-    pub key: Option<Bytes>,
-    pub value: Option<Bytes>,
-    pub headers: Vec<Header>,
-}
+use crate::BatchHeader;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Header {
-    /// UTF-8, checked.
-    pub key: Bytes,
-    pub value: Option<Bytes>,
-}
+pub use strata_protocol::records::{Header, Record};
 
-/// Where a section stops being one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("record {index} is malformed: {what}")]
-pub struct Malformed {
-    pub index: usize,
-    pub what: &'static str,
-}
-
-/// The records of a section. After an error nothing follows.
-pub fn records(section: Bytes, base_offset: i64, base_timestamp: i64) -> Records {
-    Records { rest: section, base_offset, base_timestamp, index: 0 }
-}
-
-/// How many records a section holds. Walks all of it without making records.
-pub fn count(section: &[u8]) -> Result<u32, Malformed> {
-    let mut rest = Cursor(section);
-    let mut index = 0;
-    while !rest.0.is_empty() {
-        check(&mut rest).map_err(|what| Malformed { index, what })?;
-        index += 1;
+/// A batch as plugins get it. Copies nothing, unless the batch is compressed or stamped with its append time.
+pub fn of_batch(
+    topic: &str,
+    partition: i32,
+    batch: &Batch,
+    limit: DecompressLimit,
+) -> Result<(BatchHeader, Bytes), BatchError> {
+    if batch.header().timestamp_type() == TimestampType::LogAppendTime {
+        // The records' own timestamps, which the section has, are not the ones that count.
+        let records = batch.records(limit)?.collect::<Result<Vec<_>, _>>()?;
+        let rebuilt = of_records(topic, partition, &records);
+        return rebuilt.map_err(|_| BatchError::TooLarge { limit_bytes: limit.0 });
     }
-    u32::try_from(index).map_err(|_| Malformed { index, what: "too many records" })
+    Ok((header_of(topic, partition, batch), batch.record_section(limit)?))
 }
 
-/// See [`records`].
-#[derive(Clone, Debug)]
-pub struct Records {
-    rest: Bytes,
-    base_offset: i64,
-    base_timestamp: i64,
-    index: usize,
+/// Records as plugins get them. Offsets rise; there is at least one record.
+pub fn of_records<'a>(
+    topic: &str,
+    partition: i32,
+    records: impl IntoIterator<Item = &'a Record>,
+) -> Result<(BatchHeader, Bytes), BuildError> {
+    let mut records = records.into_iter().peekable();
+    let base_offset = Offset(records.peek().map_or(0, |first| first.offset));
+    let mut builder = BatchBuilder::new(BuilderOptions { base_offset, ..BuilderOptions::default() });
+    records.try_for_each(|record| builder.push(record))?;
+    let batch = Batch::try_from_bytes(builder.build()?).map_err(|_| BuildError::TooLarge)?;
+    Ok((header_of(topic, partition, &batch), batch.bytes().slice(HEADER_BYTES..)))
 }
 
-impl Iterator for Records {
-    type Item = Result<Record, Malformed>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        let index = self.index;
-        self.index += 1;
-        Some(self.decode().map_err(|what| {
-            self.rest = Bytes::new();
-            Malformed { index, what }
-        }))
-    }
+/// The records of a section that a plugin gave; keys and values are slices of it.
+pub fn records(section: Bytes, base_offset: i64, base_timestamp: i64, count: u32) -> RecordIter {
+    let header = strata_protocol::records::BatchHeader {
+        base_offset: Offset(base_offset),
+        batch_bytes: HEADER_BYTES + section.len(),
+        leader_epoch: LeaderEpoch::UNKNOWN,
+        magic: MAGIC,
+        crc: 0,
+        attributes: Attributes(0),
+        last_offset_delta: 0,
+        base_timestamp,
+        max_timestamp: base_timestamp,
+        producer_id: ProducerId::NONE,
+        producer_epoch: ProducerEpoch::NONE,
+        base_sequence: -1,
+        records_count: i32::try_from(count).unwrap_or(i32::MAX),
+    };
+    records_of(section, &header)
 }
 
-impl Records {
-    fn decode(&mut self) -> Result<Record, &'static str> {
-        let section = self.rest.clone();
-        let mut cursor = Cursor(&section);
-        let fields = fields(&mut cursor)?;
-        let slice = |part: &[u8]| section.slice_ref(part);
-        let mut headers = Vec::with_capacity(fields.header_count.min(16));
-        let mut rest = Cursor(fields.headers);
-        for _ in 0..fields.header_count {
-            let (key, value) = header(&mut rest)?;
-            headers.push(Header { key: slice(key), value: value.map(slice) });
-        }
-        ended(rest)?;
-        self.rest = slice(cursor.0);
-        Ok(Record {
-            offset: self.base_offset.wrapping_add(fields.offset_delta),
-            timestamp: self.base_timestamp.wrapping_add(fields.timestamp_delta),
-            key: fields.key.map(slice),
-            value: fields.value.map(slice),
-            headers,
-        })
-    }
-}
-
-/// Writes a section.
-#[derive(Debug)]
-pub struct SectionWriter {
-    bytes: BytesMut,
-    base_offset: i64,
-    base_timestamp: i64,
-    count: u32,
-}
-
-impl SectionWriter {
-    pub fn new(base_offset: i64, base_timestamp: i64) -> Self {
-        SectionWriter { bytes: BytesMut::new(), base_offset, base_timestamp, count: 0 }
-    }
-
-    pub fn push<'a>(
-        &mut self,
-        offset: i64,
-        timestamp: i64,
-        key: Option<&[u8]>,
-        value: Option<&[u8]>,
-        headers: impl IntoIterator<Item = (&'a [u8], Option<&'a [u8]>), IntoIter: ExactSizeIterator>,
-    ) {
-        let mut body =
-            BytesMut::with_capacity(32 + key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len));
-        body.put_u8(0);
-        put_varint(&mut body, timestamp.wrapping_sub(self.base_timestamp));
-        put_varint(&mut body, offset.wrapping_sub(self.base_offset));
-        put_slice(&mut body, key);
-        put_slice(&mut body, value);
-        let headers = headers.into_iter();
-        put_varint(&mut body, headers.len() as i64);
-        for (key, value) in headers {
-            put_slice(&mut body, Some(key));
-            put_slice(&mut body, value);
-        }
-        put_varint(&mut self.bytes, body.len() as i64);
-        self.bytes.extend_from_slice(&body);
-        self.count += 1;
-    }
-
-    pub fn count(&self) -> u32 {
-        self.count
-    }
-
-    pub fn bytes_len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    pub fn finish(self) -> Bytes {
-        self.bytes.freeze()
-    }
-}
-
-struct Fields<'a> {
-    timestamp_delta: i64,
-    offset_delta: i64,
-    key: Option<&'a [u8]>,
-    value: Option<&'a [u8]>,
-    header_count: usize,
-    headers: &'a [u8],
-}
-
-struct Cursor<'a>(&'a [u8]);
-
-impl<'a> Cursor<'a> {
-    fn varint(&mut self) -> Result<i64, &'static str> {
-        let mut raw = 0u64;
-        for (index, byte) in self.0.iter().take(10).enumerate() {
-            raw |= u64::from(byte & 0x7f) << (7 * index);
-            if byte & 0x80 == 0 {
-                self.0 = &self.0[index + 1..];
-                return Ok((raw >> 1) as i64 ^ -((raw & 1) as i64));
-            }
-        }
-        Err("a number does not end")
-    }
-
-    fn take(&mut self, bytes: i64) -> Result<&'a [u8], &'static str> {
-        let bytes = usize::try_from(bytes).map_err(|_| "a length is negative")?;
-        let (taken, rest) = self.0.split_at_checked(bytes).ok_or("a length is longer than what is there")?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn slice(&mut self) -> Result<Option<&'a [u8]>, &'static str> {
-        match self.varint()? {
-            -1 => Ok(None),
-            bytes => self.take(bytes).map(Some),
+/// How many records a section holds; an error where it is malformed.
+pub(crate) fn count(section: &Bytes) -> Result<u32, BatchError> {
+    // The count that would fit if all records had the least size; the iterator tells where they really end.
+    let mut found = 0;
+    for record in records(section.clone(), 0, 0, u32::MAX) {
+        match record {
+            Ok(_) => found += 1,
+            Err(BatchError::Count { found: "fewer", .. }) => break,
+            Err(error) => return Err(error),
         }
     }
+    Ok(found)
 }
 
-fn fields<'a>(cursor: &mut Cursor<'a>) -> Result<Fields<'a>, &'static str> {
-    let length = cursor.varint()?;
-    let mut body = Cursor(cursor.take(length)?);
-    body.take(1)?;
-    let timestamp_delta = body.varint()?;
-    let offset_delta = body.varint()?;
-    let key = body.slice()?;
-    let value = body.slice()?;
-    let header_count = usize::try_from(body.varint()?).map_err(|_| "a header count is negative")?;
-    Ok(Fields { timestamp_delta, offset_delta, key, value, header_count, headers: body.0 })
-}
-
-fn header<'a>(cursor: &mut Cursor<'a>) -> Result<(&'a [u8], Option<&'a [u8]>), &'static str> {
-    let key = cursor.slice()?.ok_or("a header has no key")?;
-    std::str::from_utf8(key).map_err(|_| "a header's key is not UTF-8")?;
-    Ok((key, cursor.slice()?))
-}
-
-fn check(cursor: &mut Cursor<'_>) -> Result<(), &'static str> {
-    let fields = fields(cursor)?;
-    let mut rest = Cursor(fields.headers);
-    for _ in 0..fields.header_count {
-        header(&mut rest)?;
-    }
-    ended(rest)
-}
-
-fn ended(rest: Cursor<'_>) -> Result<(), &'static str> {
-    if rest.0.is_empty() { Ok(()) } else { Err("it is longer than its fields") }
-}
-
-fn put_varint(into: &mut BytesMut, value: i64) {
-    let mut raw = ((value << 1) ^ (value >> 63)) as u64;
-    while raw >= 0x80 {
-        into.put_u8(raw as u8 | 0x80);
-        raw >>= 7;
-    }
-    into.put_u8(raw as u8);
-}
-
-fn put_slice(into: &mut BytesMut, slice: Option<&[u8]>) {
-    match slice {
-        None => put_varint(into, -1),
-        Some(slice) => {
-            put_varint(into, slice.len() as i64);
-            into.extend_from_slice(slice);
-        }
+fn header_of(topic: &str, partition: i32, batch: &Batch) -> BatchHeader {
+    let header = batch.header();
+    BatchHeader {
+        topic: topic.to_owned(),
+        partition,
+        base_offset: header.base_offset.0,
+        base_timestamp: header.base_timestamp,
+        count: u32::try_from(header.records_count).unwrap_or(0),
     }
 }
 
@@ -244,41 +90,47 @@ fn put_slice(into: &mut BytesMut, slice: Option<&[u8]>) {
 mod tests {
     use super::*;
 
-    fn two_records() -> Bytes {
-        let mut writer = SectionWriter::new(10, 1_000);
-        writer.push(10, 1_001, Some(b"k"), Some(b"v"), [(&b"h"[..], None), (&b"h"[..], Some(&b"x"[..]))]);
-        writer.push(12, 999, None, None, []);
-        assert_eq!(writer.count(), 2);
-        writer.finish()
+    fn two_records() -> Vec<Record> {
+        let header = |value: Option<&'static str>| Header { key: "h".into(), value: value.map(Bytes::from) };
+        let first = Record {
+            offset: 10,
+            timestamp: 1_001,
+            key: Some("k".into()),
+            value: Some("v".into()),
+            headers: vec![header(None), header(Some("x"))],
+        };
+        vec![first, Record { offset: 12, timestamp: 999, ..Record::default() }]
     }
 
     #[test]
     fn what_is_written_is_read() {
-        let read: Vec<_> = records(two_records(), 10, 1_000).map(Result::unwrap).collect();
+        let (header, section) = of_records("t", 3, &two_records()).unwrap();
         assert_eq!(
-            (read[0].offset, read[0].timestamp, read[1].offset, read[1].timestamp),
-            (10, 1_001, 12, 999)
+            (header.topic.as_str(), header.partition, header.base_offset, header.count),
+            ("t", 3, 10, 2)
         );
-        assert_eq!((read[0].key.as_deref(), read[0].value.as_deref()), (Some(&b"k"[..]), Some(&b"v"[..])));
-        assert_eq!(read[0].headers.len(), 2);
-        assert_eq!((&read[1].key, &read[1].value, read[1].headers.len()), (&None, &None, 0));
-        assert_eq!(count(&two_records()), Ok(2));
+        assert_eq!(count(&section), Ok(2));
+        let read: Vec<_> =
+            records(section, header.base_offset, header.base_timestamp, header.count).collect();
+        assert_eq!(read.into_iter().map(Result::unwrap).collect::<Vec<_>>(), two_records());
     }
 
     #[test]
-    fn a_cut_or_damaged_section_is_an_error_not_a_panic() {
-        let section = two_records();
-        for cut in 1..section.len() {
-            let whole = records(section.slice(..cut), 0, 0).all(|record| record.is_ok());
-            assert_eq!(count(&section[..cut]).is_ok(), whole, "cut at {cut}");
-        }
-        for place in 0..section.len() {
-            for value in [0, 1, 0x7f, 0x80, 0xff] {
-                let mut damaged = section.to_vec();
-                damaged[place] = value;
-                let whole = records(damaged.clone().into(), 0, 0).all(|record| record.is_ok());
-                assert_eq!(count(&damaged).is_ok(), whole, "byte {place} is {value}");
-            }
-        }
+    fn a_batch_with_append_time_shows_plugins_that_time() {
+        let options =
+            BuilderOptions { timestamp_type: TimestampType::LogAppendTime, ..BuilderOptions::default() };
+        let mut builder = BatchBuilder::new(options);
+        two_records().iter().for_each(|record| builder.push(record).unwrap());
+        let batch = Batch::try_from_bytes(builder.build().unwrap()).unwrap();
+        let (header, section) = of_batch("t", 0, &batch, DecompressLimit::default()).unwrap();
+        let timestamps = records(section, header.base_offset, header.base_timestamp, header.count);
+        assert!(timestamps.map(|record| record.unwrap().timestamp).eq([1_001, 1_001]));
+    }
+
+    #[test]
+    fn a_cut_section_is_an_error_or_has_fewer_records() {
+        let (_, section) = of_records("t", 0, &two_records()).unwrap();
+        let whole = (1..section.len()).filter(|cut| count(&section.slice(..*cut)).is_ok());
+        assert_eq!(whole.count(), 1, "only the cut between the two records leaves whole ones");
     }
 }

@@ -122,8 +122,9 @@ fn check(output: wit::Output, targets: &BTreeSet<u32>) -> Result<Output, PluginE
             "records for node {target}, which this node does not reach"
         )));
     }
+    let records = records.into();
     let count = records::count(&records).map_err(|why| PluginError::Malformed(why.to_string()))?;
-    Ok(Output { target, count, records: records.into() })
+    Ok(Output { target, count, records })
 }
 
 impl Graph {

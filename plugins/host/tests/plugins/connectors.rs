@@ -20,7 +20,8 @@ async fn poll_all(
 }
 
 fn keys(batches: &[SourceBatch]) -> Vec<i64> {
-    let records = batches.iter().flat_map(|batch| records(batch.records.clone(), 0, batch.base_timestamp));
+    let records =
+        batches.iter().flat_map(|batch| records(batch.records.clone(), 0, batch.base_timestamp, batch.count));
     records.map(|record| text(record.unwrap().key.as_ref()).parse().unwrap()).collect()
 }
 

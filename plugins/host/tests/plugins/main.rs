@@ -9,7 +9,7 @@ mod topologies;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use strata_plugin_host::records::{Record, SectionWriter, records};
+use strata_plugin_host::records::{Record, of_records, records};
 use strata_plugin_host::{
     BatchHeader, Config, Grants, Host, HostOptions, Limits, NoState, Output, Plugin, PluginError,
     TopologyInstance,
@@ -38,15 +38,15 @@ async fn misbehaving(plugin: &Plugin, mode: &str) -> TopologyInstance {
 
 /// A batch of records with these keys and values.
 fn batch(rows: &[(Option<&str>, Option<&str>)]) -> (BatchHeader, Bytes) {
-    let mut writer = SectionWriter::new(100, 5_000);
-    for (index, (key, value)) in rows.iter().enumerate() {
-        let (key, value) = (key.map(str::as_bytes), value.map(str::as_bytes));
-        writer.push(100 + index as i64, 5_000 + index as i64, key, value, []);
-    }
-    let count = writer.count();
-    let header =
-        BatchHeader { topic: "in".into(), partition: 0, base_offset: 100, base_timestamp: 5_000, count };
-    (header, writer.finish())
+    let owned = |text: Option<&str>| text.map(|text| Bytes::copy_from_slice(text.as_bytes()));
+    let rows = rows.iter().enumerate().map(|(index, (key, value))| Record {
+        offset: 100 + index as i64,
+        timestamp: 5_000 + index as i64,
+        key: owned(*key),
+        value: owned(*value),
+        headers: vec![],
+    });
+    of_records("in", 0, &rows.collect::<Vec<_>>()).expect("a batch")
 }
 
 /// Hands one record to node 1, the first that runs in the plugin.
@@ -56,7 +56,9 @@ async fn one_record(instance: &mut TopologyInstance) -> Result<Vec<Output>, Plug
 }
 
 fn decode(output: &Output) -> Vec<Record> {
-    records(output.records.clone(), 0, 5_000).map(|record| record.expect("well-formed")).collect()
+    records(output.records.clone(), 0, 5_000, output.count)
+        .map(|record| record.expect("well-formed"))
+        .collect()
 }
 
 fn text(bytes: Option<&Bytes>) -> &str {
