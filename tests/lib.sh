@@ -39,11 +39,11 @@ await() {
   done
 }
 
-# end_pid SIGNAL FILE: ends the process that the file names, waits for it, and kills it after 30 s.
+# end_pid SIGNAL FILE: ends the process that the file names and waits for it. Fails when it must be killed after 30 s.
 end_pid() {
   local pid i; pid=$(cat "$2")
   kill "-$1" "$pid" 2>/dev/null || true
   for i in $(seq 300); do alive "$pid" || break; sleep 0.1; done
-  if alive "$pid"; then kill -KILL "$pid"; echo "$ME: had to kill $2 ($pid)" >&2; fi
   rm -f "$2"
+  if alive "$pid"; then kill -KILL "$pid"; echo "$ME: had to kill $2 ($pid)" >&2; return 1; fi
 }
