@@ -1,0 +1,7 @@
+//! What holds whatever happens; each in its own file, checked by the simulation.
+
+pub(crate) mod commits_only_move_offsets;
+pub(crate) mod one_leader_per_generation;
+pub(crate) mod reload_equals_live;
+pub(crate) mod replies_follow_commits;
+pub(crate) mod stable_members_share_a_generation;

@@ -1,0 +1,11 @@
+//! The group coordinator from outside: requests in, replies and records out.
+
+mod admin;
+mod harness;
+mod invariants;
+mod membership;
+mod offsets;
+mod records;
+mod runtime;
+mod simulation;
+mod static_members;
