@@ -147,7 +147,7 @@ impl<S: Shard> Runtime<S> {
         let mut effects = Effects::default();
         if self.phase == Phase::Loading {
             self.phase = Phase::Active;
-            self.operate(now, &mut effects, |shard, outcome| shard.loaded(now, outcome));
+            self.operate(now, None, &mut effects, |shard, outcome| shard.loaded(now, outcome));
         }
         self.pump(&mut effects);
         effects
@@ -172,7 +172,8 @@ impl<S: Shard> Runtime<S> {
             effects.replies.push((reply, S::refuse(&request, ErrorCode::CoordinatorNotAvailable)));
             return effects;
         }
-        self.operate(now, &mut effects, |shard, outcome| shard.handle(now, request, reply, outcome));
+        let own = Some(reply);
+        self.operate(now, own, &mut effects, |shard, outcome| shard.handle(now, request, reply, outcome));
         self.pump(&mut effects);
         effects
     }
@@ -184,7 +185,7 @@ impl<S: Shard> Runtime<S> {
             self.time_out_held(now, &mut effects);
             let mut more = true;
             while more {
-                self.operate(now, &mut effects, |shard, outcome| more = shard.tick(now, outcome));
+                self.operate(now, None, &mut effects, |shard, outcome| more = shard.tick(now, outcome));
             }
             self.pump(&mut effects);
         }
@@ -266,10 +267,11 @@ impl<S: Shard> Runtime<S> {
         self.batches.front().map_or(self.shard.state(), |batch| &batch.before)
     }
 
-    /// Runs one operation as a transaction.
+    /// Runs one operation as a transaction; `own` is the request that it handles.
     fn operate(
         &mut self,
         now: TimestampMs,
+        own: Option<ReplyId>,
         effects: &mut Effects<S::Response>,
         operation: impl FnOnce(&mut S, &mut Outcome<S::Record, S::Response>),
     ) {
@@ -278,7 +280,7 @@ impl<S: Shard> Runtime<S> {
         let mut outcome = Outcome::new();
         operation(&mut self.shard, &mut outcome);
         if let Err(code) = self.write(&before, &outcome) {
-            self.undo(now, before, outcome, code, effects);
+            self.undo(now, own, before, outcome, code, effects);
             return;
         }
         let since_operation = self.operation;
@@ -287,7 +289,9 @@ impl<S: Shard> Runtime<S> {
         }
         let deadline = now + self.options.write_timeout_ms;
         for (reply, response) in outcome.replies {
-            self.parked.remove(&reply);
+            if self.parked.remove(&reply).is_none() && own != Some(reply) {
+                continue; // answered before, by an operation that was undone
+            }
             match self.batches.back_mut() {
                 Some(batch) => batch.held.push_back(Held { reply, response, deadline }),
                 None => effects.replies.push((reply, response)),
@@ -357,6 +361,7 @@ impl<S: Shard> Runtime<S> {
     fn undo(
         &mut self,
         now: TimestampMs,
+        own: Option<ReplyId>,
         before: S::State,
         outcome: Outcome<S::Record, S::Response>,
         code: ErrorCode,
@@ -366,7 +371,11 @@ impl<S: Shard> Runtime<S> {
         let code = client_error(code);
         let mut orphans = false;
         for (reply, response) in outcome.replies.into_iter().chain(outcome.parked) {
-            orphans |= self.parked.remove(&reply).is_some();
+            let was_parked = self.parked.remove(&reply).is_some();
+            orphans |= was_parked;
+            if !was_parked && own != Some(reply) {
+                continue;
+            }
             effects.replies.push((reply, S::fail(response, code)));
         }
         if orphans {

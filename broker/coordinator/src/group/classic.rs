@@ -301,6 +301,18 @@ impl Group {
         members.collect()
     }
 
+    /// What the group's record costs beside assignments, at most.
+    pub(super) fn metadata_bytes(&self) -> usize {
+        const MEMBER_OVERHEAD_BYTES: usize = 32;
+        let protocol = self.protocol_name.as_deref().unwrap_or_default();
+        let members = self.members.values().map(|member| {
+            let instance_id = member.instance_id.as_deref().map_or(0, str::len);
+            let ids = member.id.len() + instance_id + member.client_id.len() + member.client_host.len();
+            MEMBER_OVERHEAD_BYTES + ids + member.metadata(protocol).len()
+        });
+        members.sum()
+    }
+
     /// When the group next has something to do.
     pub(super) fn next_deadline(&self) -> Option<TimestampMs> {
         let members = self.members.values().filter_map(|member| member.deadline).min();

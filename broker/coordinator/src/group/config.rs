@@ -25,6 +25,10 @@ pub struct GroupConfig {
     pub pending_joins_per_group_max: usize,
     /// Bytes of one member's protocols, names and metadata together; beyond, `INVALID_REQUEST`.
     pub member_metadata_bytes_max: usize,
+    /// Bytes of a group's record, all members' metadata and assignments together; a leader that assigns more gets
+    /// `UNKNOWN_SERVER_ERROR`, as it does where Kafka's log refuses the record. Below the internal topic's
+    /// `max.message.bytes`.
+    pub group_metadata_bytes_max: usize,
 }
 
 impl Default for GroupConfig {
@@ -42,6 +46,7 @@ impl Default for GroupConfig {
             groups_max: 1_000_000,
             pending_joins_per_group_max: 10_000,
             member_metadata_bytes_max: 1024 * 1024,
+            group_metadata_bytes_max: 1000 * 1024,
         }
     }
 }

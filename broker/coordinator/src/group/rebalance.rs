@@ -176,7 +176,7 @@ impl Group {
     }
 
     /// Takes every assignment back, and sends those who wait for theirs to join again.
-    fn reset_assignment(&mut self, cx: &mut Context<'_>, code: ErrorCode) {
+    pub(super) fn reset_assignment(&mut self, cx: &mut Context<'_>, code: ErrorCode) {
         for member_id in self.member_ids() {
             let waiting = self.take_sync(&member_id);
             let Some(member) = self.member_mut(&member_id) else { continue };

@@ -71,6 +71,13 @@ impl Group {
         for given in &request.assignments {
             assignments.insert(&given.member_id, &given.assignment);
         }
+        let assigned_bytes: usize = assignments.values().map(|bytes| bytes.len()).sum();
+        if self.metadata_bytes() + assigned_bytes > cx.config.group_metadata_bytes_max {
+            tracing::warn!(group = %self.id, assigned_bytes, "an assignment is too large to be stored");
+            self.reset_assignment(cx, ErrorCode::UnknownServerError);
+            self.prepare_rebalance(cx);
+            return;
+        }
         self.enter(GroupState::Stable, cx.now);
         for member_id in self.member_ids() {
             let waiting = self.take_sync(&member_id);

@@ -281,6 +281,17 @@ fn joins_are_refused_for_what_they_say() {
 }
 
 #[test]
+fn an_assignment_that_no_record_can_hold_is_refused_and_the_group_joins_again() {
+    let mut shell = Shell::with(GroupConfig { group_metadata_bytes_max: 300, ..GroupConfig::default() });
+    let (members, generation) = shell.stable_group(1);
+    let reply = shell.join_with(Join { member: &members[0], ..Join::default() });
+    assert_eq!(shell.joined(reply).generation_id, generation + 1);
+    let reply = shell.sync(&members[0], generation + 1, &[(&members[0], &[0; 300])]);
+    assert_eq!(shell.synced(reply).error_code, code(ErrorCode::UnknownServerError));
+    assert_eq!(shell.state(), "PreparingRebalance");
+}
+
+#[test]
 fn members_have_a_session_to_show_up_in_after_a_restart() {
     let mut shell = Shell::new();
     let (members, generation) = shell.stable_group(2);

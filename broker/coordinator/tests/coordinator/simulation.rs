@@ -12,7 +12,7 @@ use crate::harness::{Join, Shell, commit_request};
 use crate::invariants::commits_only_move_offsets::CommitsOnlyMoveOffsets;
 use crate::invariants::one_leader_per_generation::OneLeaderPerGeneration;
 use crate::invariants::replies_follow_commits::RepliesFollowCommits;
-use crate::invariants::{reload_equals_live, stable_members_share_a_generation};
+use crate::invariants::{reload_equals_live, silence_empties_groups, stable_members_share_a_generation};
 
 const SEEDS: u64 = 150;
 const STEPS: usize = 400;
@@ -213,7 +213,7 @@ impl World {
     fn listen(&mut self) {
         let high_watermark = self.shell.high_watermark;
         for (reply, response) in self.shell.replies() {
-            let Some((index, _)) = self.open.remove(&reply) else { continue };
+            let (index, _) = self.open.remove(&reply).expect("nobody waits for this reply");
             let client = &mut self.clients[index];
             match response {
                 GroupResponse::Join(join) => {
@@ -268,6 +268,7 @@ impl World {
         self.shell.advance(400_000);
         self.listen();
         assert!(self.open.is_empty(), "{} joins or syncs were never answered", self.open.len());
+        silence_empties_groups::check(self.shell.coordinator.shard().state());
     }
 }
 

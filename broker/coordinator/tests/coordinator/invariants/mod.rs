@@ -4,4 +4,5 @@ pub(crate) mod commits_only_move_offsets;
 pub(crate) mod one_leader_per_generation;
 pub(crate) mod reload_equals_live;
 pub(crate) mod replies_follow_commits;
+pub(crate) mod silence_empties_groups;
 pub(crate) mod stable_members_share_a_generation;
