@@ -1,0 +1,233 @@
+//! Opening: what is on disk becomes a log again.
+//!
+//! | trust | sealed segments | active segment |
+//! |---|---|---|
+//! | clean | as they are | as it is |
+//! | page cache | as they are | checked from the last index entry on |
+//! | recovery point | checked where they end above it | checked from it on |
+//!
+//! An index that is missing or does not fit its log is made again. The first damage ends the log: what is behind it is
+//! cut off.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
+
+use parking_lot::{Mutex, RwLock};
+use strata_protocol::records::Origin;
+use strata_types::{Offset, TopicId};
+
+use super::{Log, LogOptions, RecoveryReport, Shared, Trust, Writer};
+use crate::epochs::EpochCache;
+use crate::producers::{self, Change, Producers, Verdict, path_of};
+use crate::segment::Segment;
+use crate::transactions::Transactions;
+use crate::{StorageError, checkpoint, disk};
+
+/// Names that Kafka gives files it is about to remove or has not finished.
+const LEFTOVERS: [&str; 4] = [".deleted", ".cleaned", ".swap", ".tmp"];
+
+pub(super) fn open(options: LogOptions) -> Result<Log, StorageError> {
+    let LogOptions { dir, partition, topic_id, config, files, recovery, now } = options;
+    disk::create_folder(&dir)?;
+    check_topic_id(&dir, topic_id)?;
+    let bases = sweep(&dir)?;
+    let mut report = RecoveryReport { segments: bases.len(), ..RecoveryReport::default() };
+    let mut segments =
+        load_segments(&dir, &bases, &files, &recovery, config.index_interval_bytes, &mut report)?;
+    let epochs = EpochCache::load(dir.join("leader-epoch-checkpoint"))?;
+    if segments.is_empty() {
+        let base = recovery.log_start_offset.or(epochs.start_of_first()).unwrap_or(Offset::ZERO);
+        segments.push_back(Segment::create(&dir, base, &files, now)?);
+    }
+    let first = segments[0].base();
+    let mut shared = Shared {
+        flushed_base: first,
+        segments,
+        // Below the local log, the first epoch tells where the archived part begins.
+        start: recovery.log_start_offset.or(epochs.start_of_first()).unwrap_or(first),
+        durable: Offset::ZERO,
+        high_watermark: Offset::ZERO,
+        epochs,
+        transactions: Transactions::default(),
+        folder_changed: true,
+        folder_is_new: report.segments == 0,
+        truncations: 0,
+    };
+    let end = shared.end();
+    shared.epochs.truncate_end(end)?;
+    shared.start = shared.start.min(end).max(Offset::ZERO);
+    shared.high_watermark = recovery.high_watermark.clamp(shared.start, end);
+    shared.durable = match recovery.trust {
+        Trust::Clean => end,
+        Trust::PageCache | Trust::RecoveryPoint => recovery.recovery_point.min(end),
+    };
+    let scan_epochs_from = match recovery.trust {
+        Trust::Clean => end,
+        Trust::PageCache => shared.active().base().min(recovery.recovery_point),
+        Trust::RecoveryPoint => recovery.recovery_point,
+    };
+    let producers = rebuild_producers(&dir, &mut shared, scan_epochs_from)?;
+    let high_watermark = shared.high_watermark;
+    shared.transactions.committed(high_watermark);
+    Ok(Log {
+        partition,
+        topic_id,
+        dir: RwLock::new(dir),
+        files,
+        config: RwLock::new(config),
+        report,
+        writer: Mutex::new(Writer { producers, closed: false }),
+        shared: RwLock::new(shared),
+        offline: OnceLock::new(),
+        deleted: AtomicBool::new(false),
+        flush_requested: AtomicBool::new(false),
+    })
+}
+
+/// The producers as of the log's end: the latest snapshot, and what came after it. Leader epochs are found again from
+/// `epochs_from` on.
+pub(super) fn rebuild_producers(
+    dir: &Path,
+    shared: &mut Shared,
+    epochs_from: Offset,
+) -> Result<Producers, StorageError> {
+    let (local_start, end) = (shared.segments[0].base(), shared.end());
+    let mut producers = Producers::default();
+    let mut from = local_start;
+    for snapshot in producers::list(dir)?.into_iter().rev() {
+        let path = path_of(dir, snapshot);
+        if snapshot > end {
+            disk::remove(&path)?;
+        } else if snapshot >= local_start {
+            if let Some(read) = Producers::read_snapshot(&path)? {
+                (producers, from) = (read, snapshot);
+                break;
+            }
+            disk::remove(&path)?;
+        }
+    }
+    shared.transactions = Transactions::new(producers.open_transactions());
+    let scan_from = from.min(epochs_from).max(local_start);
+    let mut writer = Writer { producers, closed: false };
+    for at in shared.segment_at(scan_from)..shared.segments.len() {
+        replay(shared, &mut writer, at, scan_from, from)?;
+    }
+    Ok(writer.producers)
+}
+
+/// Takes the batches of one segment, from `scan_from` on, into account; their producers only from `from` on.
+fn replay(
+    shared: &mut Shared,
+    writer: &mut Writer,
+    at: usize,
+    scan_from: Offset,
+    from: Offset,
+) -> Result<(), StorageError> {
+    let segment = &shared.segments[at];
+    let Some(first) = segment.find(scan_from)? else { return Ok(()) };
+    let mut changes = Vec::new();
+    let mut epochs = Vec::new();
+    for located in segment.scan(first.position, segment.bytes())? {
+        let located = located?;
+        let header = &located.header;
+        if epochs.last().is_none_or(|(epoch, _)| *epoch != header.leader_epoch) {
+            epochs.push((header.leader_epoch, header.base_offset));
+        }
+        if !header.has_producer() || header.base_offset < from {
+            continue;
+        }
+        if !header.is_control() {
+            changes.push(Change::of_data(header, header.base_offset, header.max_timestamp));
+            continue;
+        }
+        let batch = segment.read(&located)?;
+        let verdict =
+            writer.producers.check(&batch, header.base_offset, Origin::Replica, header.max_timestamp);
+        match verdict {
+            Ok(Verdict::New(Some(change))) => changes.push(change),
+            Ok(_) => {}
+            Err(error) => return Err(StorageError::corrupt(segment.path(), error.to_string())),
+        }
+    }
+    epochs.into_iter().try_for_each(|(epoch, start)| shared.epochs.assign(epoch, start))?;
+    changes.iter().try_for_each(|change| shared.apply(writer, change))
+}
+
+fn check_topic_id(dir: &Path, topic_id: TopicId) -> Result<(), StorageError> {
+    let path = dir.join("partition.metadata");
+    match checkpoint::read_topic_id(&path)? {
+        Some(found) if found != topic_id => {
+            Err(StorageError::TopicIdMismatch { path, found, expected: topic_id })
+        }
+        Some(_) => Ok(()),
+        None => checkpoint::write_topic_id(&path, topic_id),
+    }
+}
+
+/// Removes what no log needs, and tells the segments' base offsets, rising.
+fn sweep(dir: &Path) -> Result<Vec<Offset>, StorageError> {
+    let names = disk::list(dir)?;
+    let base_of = |name: &str| name.split_once('.').and_then(|(base, _)| base.parse().ok().map(Offset));
+    let mut bases: Vec<_> =
+        names.iter().filter(|name| name.ends_with(".log")).filter_map(|name| base_of(name)).collect();
+    bases.sort_unstable();
+    for name in &names {
+        let leftover = LEFTOVERS.iter().any(|suffix| name.ends_with(suffix));
+        let index = [".index", ".timeindex", ".txnindex"].iter().any(|suffix| name.ends_with(suffix));
+        let orphan = index && base_of(name).is_some_and(|base| bases.binary_search(&base).is_err());
+        if leftover || orphan {
+            disk::remove(&dir.join(name))?;
+        }
+    }
+    Ok(bases)
+}
+
+fn load_segments(
+    dir: &Path,
+    bases: &[Offset],
+    files: &crate::FileCache,
+    recovery: &super::Recovery,
+    index_interval_bytes: usize,
+    report: &mut RecoveryReport,
+) -> Result<VecDeque<Segment>, StorageError> {
+    let mut segments = VecDeque::with_capacity(bases.len());
+    let mut bases = bases.iter().copied().peekable();
+    while let Some(base) = bases.next() {
+        let next = bases.peek().copied();
+        // The offset from which on the content is not believed; `None`: all of it is.
+        let suspect_from = match recovery.trust {
+            Trust::Clean => None,
+            Trust::PageCache => next.is_none().then_some(Offset(i64::MAX)),
+            Trust::RecoveryPoint => {
+                next.is_none_or(|next| next > recovery.recovery_point).then_some(recovery.recovery_point)
+            }
+        };
+        let loaded = match suspect_from {
+            None => Segment::load(dir, base, files)?,
+            Some(_) => None,
+        };
+        if let Some(segment) = loaded {
+            segments.push_back(segment);
+            continue;
+        }
+        let from = suspect_from.unwrap_or(Offset::ZERO);
+        let recovered = Segment::recover(dir, base, files, from, index_interval_bytes)?;
+        report.segments_scanned += 1;
+        report.bytes_scanned += recovered.scanned_bytes;
+        report.bytes_cut += recovered.cut_bytes;
+        let damaged = recovered.cut_bytes > 0;
+        segments.push_back(recovered.segment);
+        if damaged && next.is_some() {
+            tracing::warn!(dir = %dir.display(), segment = %base, "a segment is damaged: the log ends there");
+            for lost in bases.by_ref() {
+                let lost =
+                    Segment::recover(dir, lost, files, Offset(i64::MAX), index_interval_bytes)?.segment;
+                report.bytes_cut += lost.bytes();
+                lost.remove()?;
+            }
+        }
+    }
+    Ok(segments)
+}

@@ -1,0 +1,319 @@
+//! What the log knows of idempotent and transactional producers (KIP-98): the last batches of each, so that a batch
+//! sent twice is written once, and none is written out of order; and which transactions are open.
+
+mod snapshot;
+
+use std::collections::{HashMap, VecDeque};
+
+use strata_protocol::records::{Batch, BatchHeader, ControlType, DecompressLimit, Origin};
+use strata_types::{Offset, ProducerEpoch, ProducerId, TimestampMs};
+
+pub(crate) use self::snapshot::{list, path_of};
+use crate::AppendError;
+
+/// How many batches of a producer are remembered: as many as a producer may have in flight.
+pub(crate) const BATCHES_REMEMBERED_MAX: usize = 5;
+
+/// An idle producer is forgotten after this time (`producer.id.expiration.ms`).
+pub const PRODUCER_ID_EXPIRATION_MS: i64 = 86_400_000;
+
+/// How many producers a partition remembers. Beyond it, those idle for longest are forgotten first.
+pub const PRODUCERS_MAX: usize = 1_000_000;
+
+/// A marker is a few bytes.
+const MARKER_BYTES_MAX: DecompressLimit = DecompressLimit(64 << 10);
+
+/// A producer's batch in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Remembered {
+    pub(crate) last_sequence: i32,
+    pub(crate) last_offset: Offset,
+    pub(crate) offset_delta: i32,
+    pub(crate) timestamp: TimestampMs,
+}
+
+impl Remembered {
+    pub(crate) fn first_offset(&self) -> Offset {
+        self.last_offset + -i64::from(self.offset_delta)
+    }
+
+    fn first_sequence(&self) -> i32 {
+        // Sequences go on with 0 after the largest.
+        let first = i64::from(self.last_sequence) - i64::from(self.offset_delta);
+        (if first < 0 { first + (1 << 31) } else { first }) as i32
+    }
+}
+
+/// A producer as `DescribeProducers` shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProducerInfo {
+    pub producer_id: ProducerId,
+    pub epoch: ProducerEpoch,
+    pub last_sequence: i32,
+    pub last_timestamp: TimestampMs,
+    /// −1: no marker was written for it yet.
+    pub coordinator_epoch: i32,
+    pub current_txn_start_offset: Option<Offset>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Producer {
+    pub(crate) epoch: ProducerEpoch,
+    /// Of this epoch, the newest last. Empty after a marker.
+    pub(crate) batches: VecDeque<Remembered>,
+    pub(crate) coordinator_epoch: i32,
+    pub(crate) last_timestamp: TimestampMs,
+    pub(crate) txn_start: Option<Offset>,
+}
+
+/// A transaction that a marker ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CompletedTxn {
+    pub(crate) producer_id: ProducerId,
+    pub(crate) first_offset: Offset,
+    /// The marker's.
+    pub(crate) last_offset: Offset,
+    pub(crate) aborted: bool,
+}
+
+/// What a batch will do to its producer, once it is written.
+pub(crate) enum Change {
+    Data {
+        producer_id: ProducerId,
+        epoch: ProducerEpoch,
+        batch: Remembered,
+        txn_start: Option<Offset>,
+    },
+    Marker {
+        producer_id: ProducerId,
+        epoch: ProducerEpoch,
+        coordinator_epoch: i32,
+        timestamp: TimestampMs,
+        offset: Offset,
+        aborted: bool,
+    },
+}
+
+impl Change {
+    /// What a producer's batch of records at `first_offset` does.
+    pub(crate) fn of_data(header: &BatchHeader, first_offset: Offset, timestamp: TimestampMs) -> Self {
+        Self::Data {
+            producer_id: header.producer_id,
+            epoch: header.producer_epoch,
+            batch: Remembered {
+                last_sequence: header.last_sequence(),
+                last_offset: first_offset + i64::from(header.last_offset_delta),
+                offset_delta: header.last_offset_delta,
+                timestamp,
+            },
+            txn_start: header.is_transactional().then_some(first_offset),
+        }
+    }
+}
+
+/// Whether a producer's batch is news.
+pub(crate) enum Verdict {
+    /// It was appended before, at these offsets.
+    Duplicate(Remembered),
+    New(Option<Change>),
+}
+
+#[derive(Default)]
+pub(crate) struct Producers {
+    producers: HashMap<ProducerId, Producer>,
+    /// Whether anything changed since the last snapshot.
+    pub(crate) changed: bool,
+}
+
+impl Producers {
+    /// Checks a batch that is about to be appended at `first_offset`.
+    pub(crate) fn check(
+        &self,
+        batch: &Batch,
+        first_offset: Offset,
+        origin: Origin,
+        timestamp: TimestampMs,
+    ) -> Result<Verdict, AppendError> {
+        let header = batch.header();
+        if !header.has_producer() {
+            return Ok(Verdict::New(None));
+        }
+        let known = self.producers.get(&header.producer_id);
+        if header.is_control() {
+            return Ok(Verdict::New(marker(batch, known, first_offset, origin, timestamp)?));
+        }
+        if let Some(known) = known
+            && origin != Origin::Replica
+        {
+            if let Some(duplicate) = duplicate_of(known, header) {
+                return Ok(Verdict::Duplicate(duplicate));
+            }
+            check_epoch(known, header)?;
+            check_sequence(known, header)?;
+        }
+        Ok(Verdict::New(Some(Change::of_data(header, first_offset, timestamp))))
+    }
+
+    /// Takes note of a batch that is written. If it ended a transaction, that is returned.
+    pub(crate) fn apply(&mut self, change: &Change) -> Option<CompletedTxn> {
+        self.changed = true;
+        match *change {
+            Change::Data { producer_id, epoch, batch, txn_start } => {
+                self.make_room(producer_id);
+                let producer = self.producers.entry(producer_id).or_insert_with(|| Producer::new(epoch));
+                producer.at_epoch(epoch);
+                if producer.batches.len() == BATCHES_REMEMBERED_MAX {
+                    producer.batches.pop_front();
+                }
+                producer.batches.push_back(batch);
+                producer.last_timestamp = batch.timestamp;
+                if txn_start.is_some() && producer.txn_start.is_none() {
+                    producer.txn_start = txn_start;
+                }
+                None
+            }
+            Change::Marker { producer_id, epoch, coordinator_epoch, timestamp, offset, aborted } => {
+                self.make_room(producer_id);
+                let producer = self.producers.entry(producer_id).or_insert_with(|| Producer::new(epoch));
+                producer.at_epoch(epoch);
+                producer.coordinator_epoch = coordinator_epoch;
+                producer.last_timestamp = timestamp;
+                let first_offset = producer.txn_start.take()?;
+                Some(CompletedTxn { producer_id, first_offset, last_offset: offset, aborted })
+            }
+        }
+    }
+
+    /// Forgets producers that have been idle for too long and have no open transaction.
+    pub(crate) fn expire(&mut self, now: TimestampMs) {
+        let before = self.producers.len();
+        let oldest = now.saturating_sub(PRODUCER_ID_EXPIRATION_MS);
+        self.producers.retain(|_, producer| producer.txn_start.is_some() || producer.last_timestamp > oldest);
+        self.changed |= self.producers.len() != before;
+    }
+
+    pub(crate) fn is_in_transaction(&self, producer: ProducerId) -> bool {
+        self.producers.get(&producer).is_some_and(|producer| producer.txn_start.is_some())
+    }
+
+    pub(crate) fn infos(&self) -> Vec<ProducerInfo> {
+        let info = |(id, producer): (&ProducerId, &Producer)| ProducerInfo {
+            producer_id: *id,
+            epoch: producer.epoch,
+            last_sequence: producer.last_sequence(),
+            last_timestamp: producer.last_timestamp,
+            coordinator_epoch: producer.coordinator_epoch,
+            current_txn_start_offset: producer.txn_start,
+        };
+        self.producers.iter().map(info).collect()
+    }
+
+    /// Where each open transaction began.
+    pub(crate) fn open_transactions(&self) -> impl Iterator<Item = (Offset, ProducerId)> + '_ {
+        self.producers.iter().filter_map(|(id, producer)| Some((producer.txn_start?, *id)))
+    }
+
+    /// Room for one more; the limit is far above what a partition sees, so a scan is fine.
+    fn make_room(&mut self, newcomer: ProducerId) {
+        if self.producers.len() < PRODUCERS_MAX || self.producers.contains_key(&newcomer) {
+            return;
+        }
+        let idle = self.producers.iter().filter(|(_, producer)| producer.txn_start.is_none());
+        if let Some(longest) = idle.min_by_key(|(_, producer)| producer.last_timestamp).map(|(id, _)| *id) {
+            self.producers.remove(&longest);
+        }
+    }
+}
+
+impl Producer {
+    fn new(epoch: ProducerEpoch) -> Self {
+        Self { epoch, batches: VecDeque::new(), coordinator_epoch: -1, last_timestamp: -1, txn_start: None }
+    }
+
+    fn at_epoch(&mut self, epoch: ProducerEpoch) {
+        if self.epoch != epoch {
+            self.epoch = epoch;
+            self.batches.clear();
+        }
+    }
+
+    fn last_sequence(&self) -> i32 {
+        self.batches.back().map_or(-1, |batch| batch.last_sequence)
+    }
+}
+
+fn duplicate_of(known: &Producer, header: &BatchHeader) -> Option<Remembered> {
+    if known.epoch != header.producer_epoch {
+        return None;
+    }
+    let same = |batch: &&Remembered| {
+        batch.first_sequence() == header.base_sequence && batch.last_sequence == header.last_sequence()
+    };
+    known.batches.iter().find(same).copied()
+}
+
+fn check_epoch(known: &Producer, header: &BatchHeader) -> Result<(), AppendError> {
+    if header.producer_epoch < known.epoch {
+        return Err(AppendError::InvalidProducerEpoch {
+            producer_id: header.producer_id,
+            current: known.epoch,
+            found: header.producer_epoch,
+        });
+    }
+    Ok(())
+}
+
+fn check_sequence(known: &Producer, header: &BatchHeader) -> Result<(), AppendError> {
+    let expected = if header.producer_epoch != known.epoch {
+        0
+    } else {
+        match known.last_sequence() {
+            // A marker raised the epoch; what follows begins anew.
+            -1 => 0,
+            i32::MAX => 0,
+            last => last + 1,
+        }
+    };
+    if header.base_sequence == expected {
+        return Ok(());
+    }
+    Err(AppendError::OutOfOrderSequence {
+        producer_id: header.producer_id,
+        epoch: header.producer_epoch,
+        expected,
+        found: header.base_sequence,
+    })
+}
+
+/// A control batch: the marker that ends a transaction, or one that concerns no producer.
+fn marker(
+    batch: &Batch,
+    known: Option<&Producer>,
+    offset: Offset,
+    origin: Origin,
+    timestamp: TimestampMs,
+) -> Result<Option<Change>, AppendError> {
+    let header = batch.header();
+    let Some(record) = batch.records(MARKER_BYTES_MAX)?.next().transpose()? else { return Ok(None) };
+    let aborted = match ControlType::of(&record) {
+        Some(ControlType::Abort) => true,
+        Some(ControlType::Commit) => false,
+        _ => return Ok(None),
+    };
+    // version i16, coordinator epoch i32
+    let coordinator_epoch = record.value.as_deref().and_then(|value| value.get(2..6));
+    let coordinator_epoch = coordinator_epoch.map_or(-1, |e| i32::from_be_bytes([e[0], e[1], e[2], e[3]]));
+    if let Some(known) = known
+        && origin != Origin::Replica
+    {
+        check_epoch(known, header)?;
+        if coordinator_epoch < known.coordinator_epoch {
+            return Err(AppendError::CoordinatorFenced {
+                current: known.coordinator_epoch,
+                found: coordinator_epoch,
+            });
+        }
+    }
+    let (producer_id, epoch) = (header.producer_id, header.producer_epoch);
+    Ok(Some(Change::Marker { producer_id, epoch, coordinator_epoch, timestamp, offset, aborted }))
+}
