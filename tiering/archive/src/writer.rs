@@ -216,6 +216,13 @@ impl ArchiveWriter {
         Ok(())
     }
 
+    /// The log has no batches below `offset` any more (compaction took them): the range ends there, or goes on there.
+    pub fn skip_to(&mut self, offset: Offset) {
+        if let Some(range) = self.ranges.last_mut() {
+            range.end_offset = range.end_offset.max(offset);
+        }
+    }
+
     /// Bytes of keys, values and headers so far, uncompressed.
     pub fn raw_bytes(&self) -> u64 {
         self.ranges.iter().map(|range| range.raw_bytes).sum::<u64>() + self.columns.raw_bytes() as u64
