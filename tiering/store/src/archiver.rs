@@ -252,7 +252,7 @@ fn fill(
     options: &crate::tier::TierOptions,
 ) -> Result<u64, StoreError> {
     let from = writer.next_offset();
-    let aborted = log.aborted_transactions(from, until).map_err(StoreError::log)?;
+    let aborted = log.aborted_transactions(from, until);
     let aborted: AbortedTransactions =
         aborted.iter().map(|txn| (txn.producer_id, txn.first_offset, txn.last_offset)).collect();
     let mut log_bytes = 0;

@@ -49,7 +49,7 @@ impl TestHost {
         .expect("an empty data folder");
         let partition = TopicPartition::new(TopicName::new("orders").expect("a name"), 0);
         let topic_id = TopicId(Uuid::from_u128(42));
-        let log = manager.get_or_create(&partition, topic_id, config.clone()).expect("a log");
+        let log = manager.get_or_create(&partition, topic_id, config.clone(), 0).expect("a log");
         Arc::new(Self {
             log,
             id: RemotePartition { topic_id, partition },
