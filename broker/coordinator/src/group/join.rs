@@ -93,7 +93,7 @@ impl Group {
         } else if request.member_id.is_empty() {
             self.join_new(cx, join);
         } else if self.pending_joins.contains_key(&request.member_id) {
-            // A pending member is never static; one that now says it is was not given this id for that.
+            // A pending member is never static. (Kafka stumbles here, and answers UNKNOWN_SERVER_ERROR.)
             match &request.group_instance_id {
                 Some(_) => join.refuse(cx, ErrorCode::UnknownMemberId),
                 None => self.add_member(cx, join, request.member_id.detached()),

@@ -1,6 +1,7 @@
 //! The group coordinator from outside: requests in, replies and records out.
 
 mod admin;
+mod answers_of_kafka;
 mod harness;
 mod invariants;
 mod membership;
