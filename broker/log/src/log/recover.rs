@@ -213,11 +213,14 @@ fn load_segments(
             continue;
         }
         let from = suspect_from.unwrap_or(Offset::ZERO);
-        let recovered = Segment::recover(dir, base, files, from, index_interval_bytes)?;
+        let mut recovered = Segment::recover(dir, base, files, from, index_interval_bytes)?;
         report.segments_scanned += 1;
         report.bytes_scanned += recovered.scanned_bytes;
         report.bytes_cut += recovered.cut_bytes;
         let damaged = recovered.cut_bytes > 0;
+        if next.is_some() && !damaged {
+            recovered.segment.seal()?;
+        }
         segments.push_back(recovered.segment);
         if damaged && next.is_some() {
             tracing::warn!(dir = %dir.display(), segment = %base, "a segment is damaged: the log ends there");
