@@ -16,7 +16,7 @@ use crate::connection::Connection;
 use crate::error::{ClientError, Result};
 use crate::metadata::{Metadata, MetadataCache, Partition, Topic};
 use crate::options::ClientOptions;
-use crate::retry::retry;
+use crate::retry::Retry;
 
 /// A cluster. Clones share connections and what is known; a [`Client::fork`] shares only the latter.
 #[derive(Clone)]
@@ -94,6 +94,11 @@ impl Client {
         &self.inner.options
     }
 
+    /// The retries of a call, up to `api_timeout_ms`.
+    pub(crate) fn retry(&self, what: &'static str) -> Retry {
+        Retry::new(self.options(), what, self.options().api_timeout_ms)
+    }
+
     /// Creating, describing, altering and deleting.
     pub fn admin(&self) -> Admin {
         Admin::new(self.clone())
@@ -144,8 +149,13 @@ impl Client {
 
     /// Asks whichever broker answers, up to `api_timeout_ms`.
     pub async fn call_any<R: Request>(&self, request: &R) -> Result<R::Response> {
-        retry(self.options(), R::NAME, self.options().api_timeout_ms, async || self.call_next(request).await)
-            .await
+        let mut retry = self.retry(R::NAME);
+        loop {
+            match self.call_next(request).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => retry.again(error).await?,
+            }
+        }
     }
 
     /// Asks the next broker in turn; one that we were told about, or else a bootstrap server.
@@ -171,24 +181,33 @@ impl Client {
         request: &R,
         code: impl Fn(&R::Response) -> i16,
     ) -> Result<R::Response> {
-        let limit_ms = self.options().api_timeout_ms;
-        retry(self.options(), R::NAME, limit_ms, async || {
-            let controller = self.metadata().controller;
-            let answer = match controller {
-                Some(node) => self.call(node, request).await,
-                None => self.call_next(request).await,
-            };
-            if answer.as_ref().is_err_and(ClientError::is_connection_fault) {
-                self.refresh_once(Some(&[])).await?;
+        let mut retry = self.retry(R::NAME);
+        loop {
+            match self.call_controller_once(request, &code).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => retry.again(error).await?,
             }
-            let answer = answer?;
-            if code(&answer) == ErrorCode::NotController.code() {
-                self.refresh_once(Some(&[])).await?;
-                return Err(ClientError::broker(code(&answer), None));
+        }
+    }
+
+    async fn call_controller_once<R: Request>(
+        &self,
+        request: &R,
+        code: &impl Fn(&R::Response) -> i16,
+    ) -> Result<R::Response> {
+        let answer = match self.metadata().controller {
+            Some(node) => self.call(node, request).await,
+            None => self.call_next(request).await,
+        };
+        let error = match answer {
+            Ok(answer) if code(&answer) == ErrorCode::NotController.code() => {
+                ClientError::broker(code(&answer), None)
             }
-            Ok(answer)
-        })
-        .await
+            Err(error) if error.is_connection_fault() => error,
+            answer => return answer,
+        };
+        self.refresh_once(Some(&[])).await?;
+        Err(error)
     }
 
     /// Asks the coordinator of a group or of a transactional id, up to `api_timeout_ms`. `code` finds the answer's error
@@ -200,12 +219,14 @@ impl Client {
         request: &R,
         code: impl Fn(&R::Response) -> i16,
     ) -> Result<R::Response> {
-        let limit_ms = self.options().api_timeout_ms;
-        retry(self.options(), R::NAME, limit_ms, async || {
-            let limit = self.options().request_timeout();
-            self.call_coordinator_once(kind, key, request, &code, limit).await
-        })
-        .await
+        let mut retry = self.retry(R::NAME);
+        let limit = self.options().request_timeout();
+        loop {
+            match self.call_coordinator_once(kind, key, request, &code, limit).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => retry.again(error).await?,
+            }
+        }
     }
 
     /// The same, once. An error code that means "not here" or "not yet" is an error.
@@ -280,8 +301,13 @@ impl Client {
 
     /// Asks for the brokers and some topics (or all) anew, up to `api_timeout_ms`. Returns the errors of single topics.
     pub async fn refresh(&self, topics: Option<&[TopicName]>) -> Result<HashMap<TopicName, ErrorCode>> {
-        let limit_ms = self.options().api_timeout_ms;
-        retry(self.options(), MetadataRequest::NAME, limit_ms, async || self.refresh_once(topics).await).await
+        let mut retry = self.retry(MetadataRequest::NAME);
+        loop {
+            match self.refresh_once(topics).await {
+                Ok(errors) => return Ok(errors),
+                Err(error) => retry.again(error).await?,
+            }
+        }
     }
 
     async fn refresh_once(&self, topics: Option<&[TopicName]>) -> Result<HashMap<TopicName, ErrorCode>> {
@@ -306,19 +332,29 @@ impl Client {
             return Ok(topic);
         }
         let limit_ms = self.options().unknown_topic_wait_ms;
-        let found = retry(self.options(), "looking for a topic", limit_ms, async || {
-            let errors = self.refresh_once(Some(std::slice::from_ref(name))).await?;
-            if let Some(code) = errors.get(name) {
-                return Err(ClientError::Broker { code: *code, message: Some(name.to_string()) });
-            }
-            self.metadata().topics.get(name).cloned().ok_or(ClientError::Incomplete("the topic"))
-        });
-        found.await.map_err(|error| match error {
-            ClientError::Timeout { last: Some(last), .. } if last.is(ErrorCode::UnknownTopicOrPartition) => {
-                ClientError::UnknownTopic(name.clone())
-            }
-            error => error,
-        })
+        let mut retry = Retry::new(self.options(), "looking for a topic", limit_ms);
+        loop {
+            let error = match self.look_for(name).await {
+                Ok(topic) => return Ok(topic),
+                Err(error) => error,
+            };
+            retry.again(error).await.map_err(|error| match error {
+                ClientError::Timeout { last: Some(last), .. }
+                    if last.is(ErrorCode::UnknownTopicOrPartition) =>
+                {
+                    ClientError::UnknownTopic(name.clone())
+                }
+                error => error,
+            })?;
+        }
+    }
+
+    async fn look_for(&self, name: &TopicName) -> Result<Topic> {
+        let errors = self.refresh_once(Some(std::slice::from_ref(name))).await?;
+        if let Some(code) = errors.get(name) {
+            return Err(ClientError::Broker { code: *code, message: Some(name.to_string()) });
+        }
+        self.metadata().topics.get(name).cloned().ok_or(ClientError::Incomplete("the topic"))
     }
 
     /// The numbers of a topic's partitions, ascending.
@@ -343,11 +379,10 @@ impl Client {
     }
 
     /// What is known of a partition, without asking; nothing when it is too old or in doubt.
-    pub(crate) fn known_partition(&self, partition: &TopicPartition) -> Option<(Topic, Partition)> {
+    pub(crate) fn known_partition(&self, partition: &TopicPartition) -> Option<Partition> {
         let max_age = Duration::from_millis(self.options().metadata_max_age_ms);
         let topic = self.inner.metadata.fresh_topic(&partition.topic, max_age)?;
-        let found = topic.partition(partition.partition).cloned()?;
-        Some((topic, found))
+        topic.partition(partition.partition).cloned()
     }
 
     /// Asks anew for a topic before it is used next: a broker has contradicted what we know.

@@ -19,6 +19,7 @@ mod list_offsets;
 mod metadata;
 mod offsets;
 mod options;
+mod producer;
 mod retry;
 mod rope;
 
@@ -32,3 +33,4 @@ pub use error::{ClientError, Result};
 pub use list_offsets::{ListedOffset, OffsetSpec};
 pub use metadata::{Broker, Metadata, Partition, Topic};
 pub use options::ClientOptions;
+pub use producer::{Acks, Delivery, Producer, ProducerOptions, ProducerRecord, RecordMetadata};

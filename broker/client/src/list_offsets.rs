@@ -9,7 +9,6 @@ use strata_types::{LeaderEpoch, NodeId, Offset, TimestampMs, TopicName, TopicPar
 
 use crate::client::Client;
 use crate::error::{ClientError, Result};
-use crate::retry::retry;
 
 /// Which offset of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,19 +58,30 @@ impl Client {
         read_committed: bool,
     ) -> Result<HashMap<TopicPartition, ListedOffset>> {
         let mut found = HashMap::new();
-        let limit_ms = self.options().api_timeout_ms;
-        retry(self.options(), ListOffsetsRequest::NAME, limit_ms, async || {
-            let mut by_leader: HashMap<NodeId, Vec<&(TopicPartition, OffsetSpec)>> = HashMap::new();
-            for one in wanted.iter().filter(|(partition, _)| !found.contains_key(partition)) {
-                by_leader.entry(self.leader(&one.0).await?).or_default().push(one);
+        let mut retry = self.retry(ListOffsetsRequest::NAME);
+        loop {
+            match self.list_offsets_once(wanted, read_committed, &mut found).await {
+                Ok(()) => return Ok(found),
+                Err(error) => retry.again(error).await?,
             }
-            for (leader, wanted) in by_leader {
-                self.list_offsets_of(leader, &wanted, read_committed, &mut found).await?;
-            }
-            Ok(())
-        })
-        .await?;
-        Ok(found)
+        }
+    }
+
+    /// Asks for what has not been found yet.
+    async fn list_offsets_once(
+        &self,
+        wanted: &[(TopicPartition, OffsetSpec)],
+        read_committed: bool,
+        found: &mut HashMap<TopicPartition, ListedOffset>,
+    ) -> Result<()> {
+        let mut by_leader: HashMap<NodeId, Vec<&(TopicPartition, OffsetSpec)>> = HashMap::new();
+        for one in wanted.iter().filter(|(partition, _)| !found.contains_key(partition)) {
+            by_leader.entry(self.leader(&one.0).await?).or_default().push(one);
+        }
+        for (leader, wanted) in by_leader {
+            self.list_offsets_of(leader, &wanted, read_committed, found).await?;
+        }
+        Ok(())
     }
 
     async fn list_offsets_of(

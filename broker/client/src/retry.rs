@@ -28,28 +28,47 @@ impl Backoff {
     }
 }
 
-/// Calls `attempt` until it succeeds, fails for good, or `limit_ms` have passed.
+/// One call's retries.
 ///
-/// # Errors
-/// The attempt's own error when it is not retriable; otherwise a timeout that names the last one.
-pub(crate) async fn retry<T>(
-    options: &ClientOptions,
+/// A loop rather than a function that takes a closure, as futures of asynchronous closures cannot be sent to another
+/// thread:
+///
+/// ```text
+/// loop {
+///     match attempt().await {
+///         Ok(answer) => return Ok(answer),
+///         Err(error) => retry.again(error).await?,
+///     }
+/// }
+/// ```
+pub(crate) struct Retry {
     what: &'static str,
     limit_ms: u64,
-    mut attempt: impl AsyncFnMut() -> Result<T>,
-) -> Result<T> {
-    let deadline = Instant::now() + Duration::from_millis(limit_ms);
-    let mut backoff = Backoff::new(options);
-    loop {
-        let error = match attempt().await {
-            Err(error) if error.is_retriable() => error,
-            done => return done,
-        };
-        let again = Instant::now() + backoff.next();
-        if again >= deadline {
-            return Err(ClientError::Timeout { what, ms: limit_ms, last: Some(Box::new(error)) });
+    deadline: Instant,
+    backoff: Backoff,
+}
+
+impl Retry {
+    pub(crate) fn new(options: &ClientOptions, what: &'static str, limit_ms: u64) -> Self {
+        let deadline = Instant::now() + Duration::from_millis(limit_ms);
+        Self { what, limit_ms, deadline, backoff: Backoff::new(options) }
+    }
+
+    /// Waits until it is time to try again.
+    ///
+    /// # Errors
+    /// The attempt's own error when it is not retriable; a timeout that names it when there is no time left.
+    pub(crate) async fn again(&mut self, error: ClientError) -> Result<()> {
+        if !error.is_retriable() {
+            return Err(error);
         }
-        tracing::debug!(what, %error, "trying again");
+        let again = Instant::now() + self.backoff.next();
+        if again >= self.deadline {
+            let last = Some(Box::new(error));
+            return Err(ClientError::Timeout { what: self.what, ms: self.limit_ms, last });
+        }
+        tracing::debug!(what = self.what, %error, "trying again");
         sleep_until(again).await;
+        Ok(())
     }
 }

@@ -18,7 +18,6 @@ use strata_types::{NodeId, Offset, TopicId, TopicName, TopicPartition};
 use super::Admin;
 use crate::error::{ClientError, Result};
 use crate::metadata::Topic;
-use crate::retry::retry;
 
 /// A topic to create.
 #[derive(Clone, Debug)]
@@ -157,16 +156,29 @@ impl Admin {
             timeout_ms: self.timeout_ms(),
             ..Default::default()
         };
-        let options = self.client.options();
-        retry(options, DeleteRecordsRequest::NAME, options.api_timeout_ms, async || {
-            let leader = self.client.leader(partition).await?;
-            let answer = self.client.call(leader, &request).await?;
-            let result = answer.topics.first().and_then(|topic| topic.partitions.first());
-            let result = result.ok_or(ClientError::Incomplete("the partition"))?;
-            ClientError::check(result.error_code).inspect_err(|_| self.client.doubt(&partition.topic))?;
-            Ok(Offset(result.low_watermark))
-        })
-        .await
+        let mut retry = self.client.retry(DeleteRecordsRequest::NAME);
+        loop {
+            match self.delete_records_once(partition, &request).await {
+                Ok(start) => return Ok(start),
+                Err(error) => {
+                    self.client.doubt(&partition.topic);
+                    retry.again(error).await?;
+                }
+            }
+        }
+    }
+
+    async fn delete_records_once(
+        &self,
+        partition: &TopicPartition,
+        request: &DeleteRecordsRequest,
+    ) -> Result<Offset> {
+        let leader = self.client.leader(partition).await?;
+        let answer = self.client.call(leader, request).await?;
+        let result = answer.topics.first().and_then(|topic| topic.partitions.first());
+        let result = result.ok_or(ClientError::Incomplete("the partition"))?;
+        ClientError::check(result.error_code)?;
+        Ok(Offset(result.low_watermark))
     }
 
     /// A map from name to topic, for callers that look several up.

@@ -35,7 +35,7 @@ pub use compression::{Compression, DECOMPRESSED_BYTES_MAX, DecompressLimit, Deco
 pub use control::{ControlType, EndTxnMarker, end_transaction_marker};
 pub use error::{BatchError, BuildError};
 pub use header::{Attributes, BatchHeader, HEADER_BYTES, LOG_OVERHEAD_BYTES, MAGIC, TimestampType};
-pub use patch::{Patch, patch, patched_header};
+pub use patch::{Patch, patch, patched_header, set_producer};
 pub use record::{Header, Record, RecordIter, records_of};
 pub use validate::{
     InvalidBatch, Origin, RECORD_ERRORS_MAX, RecordError, ValidateOptions, Validated, single_batch, validate,

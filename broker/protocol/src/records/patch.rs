@@ -1,4 +1,4 @@
-use strata_types::{LeaderEpoch, Offset, TimestampMs};
+use strata_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs};
 
 use super::{Batch, BatchError, BatchHeader, HEADER_BYTES, TimestampType};
 
@@ -28,6 +28,20 @@ pub fn patch(batch: &mut [u8], patch: &Patch) -> Result<(), BatchError> {
 /// a copy of the records, whose buffer may be shared.
 pub fn patched_header(batch: &Batch, patch: &Patch) -> [u8; HEADER_BYTES] {
     apply(batch.header(), &batch.bytes()[HEADER_BYTES..], patch)
+}
+
+/// Gives a batch its place in a producer's order (KIP-98), in place. Batches can so be built before it is known.
+pub fn set_producer(
+    batch: &mut [u8],
+    producer_id: ProducerId,
+    producer_epoch: ProducerEpoch,
+    base_sequence: i32,
+) -> Result<(), BatchError> {
+    let header = BatchHeader::parse(batch)?;
+    let header = BatchHeader { producer_id, producer_epoch, base_sequence, ..header };
+    let sealed = seal(header, &batch[HEADER_BYTES..]);
+    batch[..HEADER_BYTES].copy_from_slice(&sealed);
+    Ok(())
 }
 
 fn apply(header: &BatchHeader, records: &[u8], patch: &Patch) -> [u8; HEADER_BYTES] {
