@@ -276,11 +276,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let applied = self.images.borrow().next_offset();
         let (offset, is_behind) = {
             let mut shared = self.shared();
+            let is_behind = shared.last() < Some(log_id);
             while shared.entries.front().is_some_and(|first| first.entry.log_id.index <= log_id.index) {
                 let bytes = shared.entries.pop_front().map_or(0, |stored| stored.bytes);
                 shared.bytes -= bytes;
             }
-            let is_behind = shared.last().is_none_or(|last| last < log_id) && shared.entries.is_empty();
             shared.purged = shared.purged.max(Some(log_id));
             if is_behind && shared.next_offset < applied {
                 shared.next_offset = applied;

@@ -1,11 +1,14 @@
-//! Which brokers get a partition's replicas: Kafka's striped placement.
+//! Which brokers get a partition's replicas.
 //!
-//! The racks stand in a ring, and the brokers of each rack in a ring of their own. Each partition's leader goes to the next
-//! rack; its other replicas to the racks after that one. Thus leaders and replicas spread over racks first, then over
-//! brokers. A rack's next broker differs from partition to partition; once all brokers had their turn, the rings are shuffled,
-//! so that the same brokers do not always share partitions. Fenced brokers may hold replicas but lead nothing.
+//! ```text
+//!   rack a   1  3          partition 0   leader 1, then 2      racks take turns to lead, and so do a rack's brokers;
+//!   rack b   2  4          partition 1   leader 2, then 1      the other replicas go to the racks that follow
+//! ```
 //!
-//! Source: the description of `org.apache.kafka.metadata.placement.StripedReplicaPlacer`.
+//! Leaders and replicas thus spread over racks first, then over brokers, as with Kafka's striped placement. Unlike there, a
+//! rack counts its leaders and its followers apart: with one counter for both, two racks of two brokers would give all of
+//! a topic's leaders to the same broker of each rack. Once every broker had its turn, each rack is shuffled, so
+//! that the same brokers do not always share partitions. Fenced brokers may hold replicas but lead nothing.
 
 use std::collections::BTreeMap;
 
@@ -15,50 +18,43 @@ use strata_types::{ErrorCode, NodeId};
 use super::ApiError;
 use crate::Image;
 
-/// Places one topic's partitions. The same image and seed give the same placement.
+/// Places one request's partitions. The same image and seed give the same placement.
 pub(crate) struct Placer {
     racks: Vec<Rack>,
     active_count: usize,
     broker_count: usize,
     /// How many partitions were placed since the last shuffle.
+    placed: usize,
+    /// The rack whose turn it is to lead.
     turn: usize,
-    /// The rack that the next leader comes from.
-    rack: usize,
     random: SplitMix64,
 }
 
+#[derive(Default)]
 struct Rack {
-    active: Ring,
-    fenced: Ring,
-}
-
-/// Brokers in a ring; each turn starts one further.
-struct Ring {
-    brokers: Vec<NodeId>,
-    start: usize,
-    taken: usize,
-    turn: Option<usize>,
+    active: Vec<NodeId>,
+    fenced: Vec<NodeId>,
+    /// How many leaders and how many followers it has given since the last shuffle.
+    leaders: usize,
+    followers: usize,
 }
 
 impl Placer {
     pub(crate) fn new(image: &Image, seed: u64) -> Self {
-        let mut by_rack: BTreeMap<Option<&Str>, (Vec<NodeId>, Vec<NodeId>)> = BTreeMap::new();
+        let mut by_rack: BTreeMap<Option<&Str>, Rack> = BTreeMap::new();
         for broker in image.brokers() {
-            let (active, fenced) = by_rack.entry(broker.rack.as_ref()).or_default();
+            let rack = by_rack.entry(broker.rack.as_ref()).or_default();
             match broker.is_active() {
-                true => active.push(broker.id),
-                false => fenced.push(broker.id),
+                true => rack.active.push(broker.id),
+                false => rack.fenced.push(broker.id),
             }
         }
-        let racks: Vec<Rack> = by_rack
-            .into_values()
-            .map(|(active, fenced)| Rack { active: Ring::new(active), fenced: Ring::new(fenced) })
-            .collect();
-        let active_count = racks.iter().map(|rack| rack.active.brokers.len()).sum();
-        let fenced_count: usize = racks.iter().map(|rack| rack.fenced.brokers.len()).sum();
-        let broker_count = active_count + fenced_count;
-        let mut placer =
-            Self { racks, active_count, broker_count, turn: 0, rack: 0, random: SplitMix64(seed) };
+        let mut racks: Vec<Rack> = by_rack.into_values().collect();
+        let active_count = racks.iter().map(|rack| rack.active.len()).sum();
+        let broker_count = racks.iter().map(|rack| rack.active.len() + rack.fenced.len()).sum();
+        let mut random = SplitMix64(seed);
+        random.shuffle(&mut racks);
+        let mut placer = Self { racks, active_count, broker_count, placed: 0, turn: 0, random };
         placer.shuffle();
         placer
     }
@@ -87,71 +83,56 @@ impl Placer {
     /// The next partition's replicas, the leader first. The factor has been checked.
     pub(crate) fn place(&mut self, replication_factor: i16) -> Vec<NodeId> {
         let wanted = usize::try_from(replication_factor).unwrap_or(0).min(self.broker_count);
-        if self.turn >= self.active_count {
+        if self.placed >= self.active_count {
             self.shuffle();
-            self.turn = 0;
         }
         let mut replicas = Vec::with_capacity(wanted);
-        let mut leader_rack = self.rack;
-        for step in 0..self.racks.len() {
-            let rack = (self.rack + step) % self.racks.len();
-            if let Some(leader) = self.racks[rack].active.next(self.turn) {
-                leader_rack = rack;
-                replicas.push(leader);
-                break;
-            }
-        }
-        // The leader's rack has had its replica of the first round.
-        let mut rack = self.rack;
-        let mut passed_leader = false;
+        let count = self.racks.len();
+        let leader_rack = (0..count).map(|step| (self.turn + step) % count).find(|&rack| {
+            let leader = self.racks[rack].next_leader();
+            replicas.extend(leader);
+            leader.is_some()
+        });
+        let mut rack = leader_rack.unwrap_or(0);
+        // Every round over the racks finds a replica while there are brokers left, and there are enough.
         while replicas.len() < wanted {
-            if rack == leader_rack && !passed_leader {
-                passed_leader = true;
-            } else if let Some(broker) = self.racks[rack].next(self.turn) {
-                replicas.push(broker);
-            }
-            rack = (rack + 1) % self.racks.len();
+            rack = (rack + 1) % count;
+            let follower = self.racks[rack].next_follower(&replicas);
+            replicas.extend(follower);
         }
-        self.turn += 1;
-        self.rack = (self.rack + 1) % self.racks.len().max(1);
+        self.placed += 1;
+        self.turn = (self.turn + 1) % count.max(1);
         replicas
     }
 
     fn shuffle(&mut self) {
-        self.random.shuffle(&mut self.racks);
+        self.placed = 0;
         for rack in &mut self.racks {
-            self.random.shuffle(&mut rack.active.brokers);
-            self.random.shuffle(&mut rack.fenced.brokers);
-            rack.active.turn = None;
-            rack.fenced.turn = None;
+            self.random.shuffle(&mut rack.active);
+            self.random.shuffle(&mut rack.fenced);
+            rack.leaders = 0;
+            rack.followers = 0;
         }
     }
 }
 
 impl Rack {
-    fn next(&mut self, turn: usize) -> Option<NodeId> {
-        self.active.next(turn).or_else(|| self.fenced.next(turn))
-    }
-}
-
-impl Ring {
-    fn new(brokers: Vec<NodeId>) -> Self {
-        Self { brokers, start: 0, taken: 0, turn: None }
+    fn next_leader(&mut self) -> Option<NodeId> {
+        let leader = *self.active.get(self.leaders.checked_rem(self.active.len())?)?;
+        self.leaders += 1;
+        Some(leader)
     }
 
-    /// The next broker of the ring that has not been taken in this turn.
-    fn next(&mut self, turn: usize) -> Option<NodeId> {
-        if self.turn != Some(turn) {
-            self.turn = Some(turn);
-            self.taken = 0;
-            self.start = (self.start + 1) % self.brokers.len().max(1);
-        }
-        if self.taken == self.brokers.len() {
-            return None;
-        }
-        let broker = self.brokers[(self.start + self.taken) % self.brokers.len()];
-        self.taken += 1;
-        Some(broker)
+    /// The next broker that has no replica yet; an active one if possible.
+    fn next_follower(&mut self, taken: &[NodeId]) -> Option<NodeId> {
+        let first = self.followers;
+        self.followers += 1;
+        let ring = |brokers: &[NodeId]| {
+            let count = brokers.len();
+            let mut ring = (0..count).map(|step| brokers[(first + step) % count]);
+            ring.find(|broker| !taken.contains(broker))
+        };
+        ring(&self.active).or_else(|| ring(&self.fenced))
     }
 }
 

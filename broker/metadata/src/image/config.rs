@@ -22,7 +22,7 @@ pub enum ConfigResource {
 /// Why a request or a record names no resource of ours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnknownResource {
-    #[error("Unsupported resource type {0}")]
+    #[error("Unknown resource type {0}")]
     Type(i8),
     #[error(transparent)]
     Topic(#[from] InvalidTopicName),

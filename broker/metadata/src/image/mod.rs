@@ -22,6 +22,7 @@ pub(crate) use topic::{NO_LEADER, NO_LEADER_CHANGE, NO_RECOVERY_CHANGE, RECOVERE
 pub use topic::{Partition, Topic};
 
 use crate::MetadataRecord;
+use crate::controller::METADATA_VERSION_FEATURE;
 
 /// The cluster's metadata after some prefix of the log.
 #[derive(Debug, Clone, Default)]
@@ -145,7 +146,10 @@ impl Image {
     /// Records that rebuild this image from nothing: a snapshot's content.
     pub fn to_records(&self) -> Vec<MetadataRecord> {
         let mut records: Vec<MetadataRecord> = Vec::new();
-        for (name, &feature_level) in &self.features {
+        // The metadata version comes first: it says how to read the rest.
+        let (version, others): (Vec<_>, Vec<_>) =
+            self.features.iter().partition(|(name, _)| name.as_str() == METADATA_VERSION_FEATURE);
+        for (name, &feature_level) in version.into_iter().chain(others) {
             records
                 .push(FeatureLevelRecord { name: name.clone(), feature_level, ..Default::default() }.into());
         }
