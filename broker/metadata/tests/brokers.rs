@@ -128,6 +128,10 @@ fn a_controlled_shutdown_moves_leaders_away_first() {
     assert!(cluster.image.topic("t").expect("there").partitions().all(|(_, p)| p.leader == Some(2)));
     let response = cluster.heartbeat(1, false, true);
     assert!(response.should_shut_down && response.is_fenced);
+    let response = cluster.heartbeat(1, false, false);
+    assert!(response.should_shut_down && response.is_fenced, "there is no way back");
+    cluster.register(1);
+    assert!(!cluster.heartbeat(1, false, false).is_fenced, "but for a new incarnation");
 }
 
 #[test]

@@ -40,8 +40,9 @@ pub fn broker_heartbeat(
     let mut is_fenced = broker.fenced;
     let mut should_shut_down = false;
     if broker.fenced {
-        should_shut_down = request.want_shut_down;
-        if is_caught_up && !request.want_fence && !request.want_shut_down {
+        // Who has begun to shut down does not come back, except as a new incarnation.
+        should_shut_down = request.want_shut_down || broker.in_controlled_shutdown;
+        if is_caught_up && !request.want_fence && !should_shut_down {
             records.push(change(broker, UNFENCE, 0));
             records.extend(election::broker_back(image, broker.id));
             is_fenced = false;
