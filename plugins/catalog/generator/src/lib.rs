@@ -68,12 +68,13 @@ impl Source for Generator {
         let mut batch = RecordWriter::new(base_timestamp);
         while self.next < self.records && i64::from(batch.count()) < most {
             let key = self.next.to_string();
-            let value = format!("{:<width$}", format!("record {key}"), width = self.value_bytes);
+            let mut value = format!("record {key}").into_bytes();
+            value.resize(value.len().max(self.value_bytes), b' ');
             batch.push(&Record {
                 offset: 0,
                 timestamp: self.base_timestamp.saturating_add(self.next),
                 key: Some(key.as_bytes()),
-                value: Some(value.as_bytes()),
+                value: Some(&value),
                 headers: Headers::NONE,
             });
             self.next += self.tasks;
