@@ -204,3 +204,80 @@ impl From<wit::Node> for Node {
         Node { name: node.name, operator, inputs: node.inputs }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(name: &str, operator: wit::Operator, inputs: &[u32]) -> wit::Node {
+        wit::Node { name: name.into(), operator, inputs: inputs.to_vec() }
+    }
+
+    fn source(topic: &str) -> wit::Operator {
+        wit::Operator::Source(vec![topic.into()])
+    }
+
+    fn stateless() -> wit::Operator {
+        wit::Operator::Stateless(wit::Stateless { keeps_key: true })
+    }
+
+    fn keyed(store: &str) -> wit::Operator {
+        wit::Operator::Keyed(wit::Keyed { stores: vec![store.into()] })
+    }
+
+    fn sink() -> wit::Operator {
+        wit::Operator::Sink("out".into())
+    }
+
+    fn checked(nodes: Vec<wit::Node>) -> Result<Graph, String> {
+        Graph::checked(wit::Graph { nodes })
+    }
+
+    #[test]
+    fn records_may_pass_stateless_nodes_but_not_keyed_ones() {
+        let nodes = vec![
+            node("in", source("in"), &[]),
+            node("one", stateless(), &[0]),
+            node("two", stateless(), &[1]),
+            node("count", keyed("s"), &[2]),
+            node("three", stateless(), &[3]),
+            node("out", sink(), &[4, 1]),
+        ];
+        let targets = checked(nodes).unwrap().targets();
+        let targets: Vec<Vec<u32>> =
+            targets.into_iter().map(|targets| targets.into_iter().collect()).collect();
+        assert_eq!(targets, [vec![1, 2, 3, 5], vec![2, 3, 5], vec![3], vec![4, 5], vec![5], vec![]]);
+    }
+
+    #[test]
+    fn graphs_that_are_none_are_refused() {
+        let input = || node("in", source("in"), &[]);
+        let broken = [
+            vec![],
+            vec![node("a", stateless(), &[0])],
+            vec![input(), node("a", stateless(), &[2]), node("b", stateless(), &[1])],
+            vec![input(), node("in", stateless(), &[0])],
+            vec![input(), node("", stateless(), &[0])],
+            vec![input(), node("a", sink(), &[0]), node("b", stateless(), &[1])],
+            vec![input(), node("a", stateless(), &[])],
+            vec![input(), node("b", source("in"), &[0])],
+            vec![node("in", source("a/b"), &[])],
+            vec![node("in", wit::Operator::Source(vec![]), &[])],
+            vec![input(), node("a", keyed("../s"), &[0])],
+            vec![input(), node("a", keyed("s"), &[0]), node("b", keyed("s"), &[0])],
+        ];
+        for nodes in broken {
+            assert!(checked(nodes.clone()).is_err(), "{nodes:?}");
+        }
+    }
+
+    #[test]
+    fn output_for_a_node_out_of_reach_and_records_that_are_none_are_nonsense() {
+        let targets = BTreeSet::from([2]);
+        let output =
+            |target, records: &[u8]| check(wit::Output { target, records: records.to_vec() }, &targets);
+        assert!(output(2, b"").is_ok());
+        assert!(matches!(output(1, b""), Err(PluginError::Malformed(_))));
+        assert!(matches!(output(2, b"\xff\xff\xff\xff\xff\xff\xff"), Err(PluginError::Malformed(_))));
+    }
+}

@@ -11,7 +11,7 @@ impl Topology for Misbehave {
         Descriptor::new("misbehave", env!("CARGO_PKG_VERSION"), "Misbehaves, for tests")
             .required(
                 "mode",
-                "echo, trap, panic, loop, recursion, memory, output, logs, host-calls, error, trap-in-init",
+                "echo, trap, panic, loop, recursion, memory, output, logs, host-calls, sleep, error, trap-in-init",
             )
             .optional("topic", "in", "Topic to read")
     }
@@ -62,6 +62,11 @@ fn misbehave(mode: &str, record: &Record<'_>, emit: &mut Emit<'_>) -> Result<(),
             log::info("again");
             log::flush();
         },
+        "sleep" => {
+            const HOUR_NS: u64 = 3_600_000_000_000;
+            wasi::clocks::monotonic_clock::subscribe_duration(HOUR_NS).block();
+            Ok(())
+        }
         "error" => Err(Error::reject("this record is not to my taste")),
         mode => Err(Error::stop(format!("no such misdeed: {mode}"))),
     }
@@ -72,5 +77,32 @@ fn misbehave(mode: &str, record: &Record<'_>, emit: &mut Emit<'_>) -> Result<(),
 fn recurse(depth: u64) -> u64 {
     black_box(recurse(black_box(depth + 1)) + 1)
 }
+
+// A wait inside the host, where no fuel and no epoch reaches the guest. WASI is what toolchains' own runtimes import.
+wit_bindgen::generate!({
+    inline: "
+        package strata:misbehave;
+
+        world sleeper {
+            import wasi:clocks/monotonic-clock@0.2.0;
+        }
+
+        package wasi:io@0.2.0 {
+            interface poll {
+                resource pollable {
+                    block: func();
+                }
+            }
+        }
+
+        package wasi:clocks@0.2.0 {
+            interface monotonic-clock {
+                use wasi:io/poll@0.2.0.{pollable};
+                subscribe-duration: func(nanoseconds: u64) -> pollable;
+            }
+        }
+    ",
+    generate_all,
+});
 
 strata_plugin_sdk::export_topology!(Misbehave);

@@ -57,6 +57,12 @@ async fn an_endless_loop_ends_at_its_deadline_and_does_not_stall_the_thread() {
 }
 
 #[tokio::test]
+async fn a_wait_inside_the_host_ends_at_the_deadline_too() {
+    let error = punished("sleep", Limits { call_deadline_ms: 100, ..Limits::default() }).await;
+    assert_eq!(error, PluginError::Deadline { limit_ms: 100 });
+}
+
+#[tokio::test]
 async fn endless_recursion_traps() {
     let error = punished("recursion", Limits::default()).await;
     assert!(
