@@ -1,0 +1,60 @@
+//! Settings from the environment, as the official Docker image of Apache Kafka takes them.
+//!
+//! `KAFKA_LOG_RETENTION_MS` is `log.retention.ms`: the prefix goes, letters become small, `_` becomes `.`, `__` becomes
+//! `_` and `___` becomes `-`. Our own settings may also be written without the prefix: `STRATA_DURABILITY` is
+//! `strata.durability`.
+
+/// What the image's start script and the JVM read; none of it is a setting of the broker.
+const NOT_SETTINGS: &[&str] = &[
+    "KAFKA_VERSION",
+    "KAFKA_HOME",
+    "KAFKA_HEAP_OPTS",
+    "KAFKA_LOG4J_OPTS",
+    "KAFKA_OPTS",
+    "KAFKA_JMX_OPTS",
+    "KAFKA_JVM_PERFORMANCE_OPTS",
+    "KAFKA_GC_LOG_OPTS",
+    "KAFKA_LOG4J_ROOT_LOGLEVEL",
+    "KAFKA_LOG4J_LOGGERS",
+    "KAFKA_TOOLS_LOG4J_LOGLEVEL",
+    "KAFKA_JMX_HOSTNAME",
+    "KAFKA_JMX_PORT",
+];
+
+/// The image's name for the cluster's id, which is no setting of the broker but of `kafka-storage format`.
+pub(super) const CLUSTER_ID: &str = "CLUSTER_ID";
+
+/// The setting that this variable names, if it names one.
+pub(super) fn setting(variable: &str) -> Option<String> {
+    if NOT_SETTINGS.contains(&variable) {
+        return None;
+    }
+    let name = match variable.strip_prefix("KAFKA_") {
+        Some(name) => name,
+        None if variable.starts_with("STRATA_") => variable,
+        None => return None,
+    };
+    Some(name.to_ascii_lowercase().replace('_', ".").replace("...", "-").replace("..", "_"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_map_as_the_official_image_maps_them() {
+        for (variable, name) in [
+            ("KAFKA_NODE_ID", Some("node.id")),
+            ("KAFKA_CONTROLLER_QUORUM_VOTERS", Some("controller.quorum.voters")),
+            ("KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR", Some("offsets.topic.replication.factor")),
+            ("KAFKA_A__B", Some("a_b")),
+            ("KAFKA_A___B", Some("a-b")),
+            ("STRATA_DURABILITY", Some("strata.durability")),
+            ("KAFKA_STRATA_DURABILITY", Some("strata.durability")),
+            ("KAFKA_HEAP_OPTS", None),
+            ("PATH", None),
+        ] {
+            assert_eq!(setting(variable).as_deref(), name, "{variable}");
+        }
+    }
+}

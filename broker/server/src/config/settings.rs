@@ -1,0 +1,107 @@
+//! The settings that the broker's own code reads, typed; the configuration was checked before, so nothing here fails.
+
+use std::time::Duration;
+
+use super::Values;
+use super::value::parse_boolean;
+
+/// What the broker's parts go by. Names are Kafka's, with the unit where Kafka's lack it.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub auto_create_topics_enable: bool,
+    pub broker_rack: Option<String>,
+    pub connections_max: usize,
+    pub connections_max_idle: Duration,
+    pub connections_per_ip_max: usize,
+    pub default_replication_factor: i16,
+    pub delete_topic_enable: bool,
+    pub fetch_bytes_max: usize,
+    pub fetch_session_slots_max: usize,
+    pub flush_offset_checkpoint_interval: Duration,
+    pub group_initial_rebalance_delay_ms: i64,
+    pub group_max_session_timeout_ms: i32,
+    pub group_max_size: i32,
+    pub group_min_session_timeout_ms: i32,
+    pub high_watermark_checkpoint_interval: Duration,
+    pub listen_backlog: i32,
+    pub message_bytes_max: usize,
+    pub num_partitions: i32,
+    pub offset_metadata_bytes_max: usize,
+    pub offsets_commit_timeout_ms: i64,
+    pub offsets_retention_check_interval_ms: i64,
+    pub offsets_retention_ms: i64,
+    pub offsets_topic_num_partitions: i32,
+    pub offsets_topic_replication_factor: i16,
+    pub offsets_topic_segment_bytes: i64,
+    pub open_files_max: usize,
+    pub remote_fetch_wait_max: Duration,
+    pub request_bytes_max: usize,
+    pub request_partitions_max: usize,
+    pub requests_in_flight_max: usize,
+    pub retention_check_interval: Duration,
+}
+
+impl Settings {
+    pub(super) fn new(values: &Values<'_>) -> Self {
+        let get = Get(values);
+        Self {
+            auto_create_topics_enable: get.flag("auto.create.topics.enable"),
+            broker_rack: values.given("broker.rack").map(str::to_owned),
+            connections_max: get.size("max.connections"),
+            connections_max_idle: get.millis("connections.max.idle.ms"),
+            connections_per_ip_max: get.size("max.connections.per.ip"),
+            default_replication_factor: get.narrow("default.replication.factor") as i16,
+            delete_topic_enable: get.flag("delete.topic.enable"),
+            fetch_bytes_max: get.size("fetch.max.bytes"),
+            fetch_session_slots_max: get.size("max.incremental.fetch.session.cache.slots"),
+            flush_offset_checkpoint_interval: get.millis("log.flush.offset.checkpoint.interval.ms"),
+            group_initial_rebalance_delay_ms: get.number("group.initial.rebalance.delay.ms"),
+            group_max_session_timeout_ms: get.narrow("group.max.session.timeout.ms"),
+            group_max_size: get.narrow("group.max.size"),
+            group_min_session_timeout_ms: get.narrow("group.min.session.timeout.ms"),
+            high_watermark_checkpoint_interval: get.millis("replica.high.watermark.checkpoint.interval.ms"),
+            listen_backlog: get.narrow("socket.listen.backlog.size"),
+            message_bytes_max: get.size("message.max.bytes"),
+            num_partitions: get.narrow("num.partitions"),
+            offset_metadata_bytes_max: get.size("offset.metadata.max.bytes"),
+            offsets_commit_timeout_ms: get.number("offsets.commit.timeout.ms"),
+            offsets_retention_check_interval_ms: get.number("offsets.retention.check.interval.ms"),
+            offsets_retention_ms: get.number("offsets.retention.minutes").saturating_mul(60_000),
+            offsets_topic_num_partitions: get.narrow("offsets.topic.num.partitions"),
+            offsets_topic_replication_factor: get.narrow("offsets.topic.replication.factor") as i16,
+            offsets_topic_segment_bytes: get.number("offsets.topic.segment.bytes"),
+            open_files_max: get.size("strata.open.files.max"),
+            remote_fetch_wait_max: get.millis("remote.fetch.max.wait.ms"),
+            request_bytes_max: get.size("socket.request.max.bytes"),
+            request_partitions_max: get.size("max.request.partition.size.limit"),
+            requests_in_flight_max: get.size("strata.requests.in.flight.max"),
+            retention_check_interval: get.millis("log.retention.check.interval.ms"),
+        }
+    }
+}
+
+struct Get<'a>(&'a Values<'a>);
+
+impl Get<'_> {
+    /// A setting's number. Every name used above is a known number with a default, which a test holds.
+    fn number(&self, name: &str) -> i64 {
+        self.0.effective(name).and_then(|text| text.parse().ok()).unwrap_or_default()
+    }
+
+    fn narrow(&self, name: &str) -> i32 {
+        self.number(name).try_into().unwrap_or_default()
+    }
+
+    fn size(&self, name: &str) -> usize {
+        self.number(name).try_into().unwrap_or_default()
+    }
+
+    /// A negative time is none at all: the task or limit is off.
+    fn millis(&self, name: &str) -> Duration {
+        self.number(name).try_into().map_or(Duration::MAX, Duration::from_millis)
+    }
+
+    fn flag(&self, name: &str) -> bool {
+        self.0.effective(name).and_then(parse_boolean).unwrap_or_default()
+    }
+}
