@@ -1,4 +1,30 @@
-//! Listeners, request dispatch and one file per API key.
+//! The broker: listeners, request dispatch and one file per API key.
+//!
+//! ```text
+//! net ─▶ dispatch ─▶ api/<key> ─┬▶ partitions ─▶ strata_log          records
+//!                               ├▶ coordinators ─▶ strata_coordinator  groups and their offsets
+//!                               ├▶ quorum ─▶ strata_metadata           topics, settings, brokers
+//!                               └▶ RemoteLog (the archive)             records that left the local disk
+//! ```
+//!
+//! [`Server::start`] is all that the binary needs; [`config`] reads what it is started with.
 
+mod api;
+mod archive_host;
+mod broker;
 pub mod config;
-mod data_dir;
+mod configs;
+mod coordinators;
+mod dispatch;
+mod features;
+mod fetch_sessions;
+mod housekeeping;
+mod internal;
+mod net;
+mod partition;
+mod partitions;
+mod producer_ids;
+mod read;
+mod server;
+
+pub use server::{Server, StartError};

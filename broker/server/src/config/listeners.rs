@@ -24,7 +24,11 @@ pub struct Endpoint {
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, host, port } = self;
-        if host.contains(':') { write!(f, "{name}://[{host}]:{port}") } else { write!(f, "{name}://{host}:{port}") }
+        if host.contains(':') {
+            write!(f, "{name}://[{host}]:{port}")
+        } else {
+            write!(f, "{name}://{host}:{port}")
+        }
     }
 }
 
@@ -54,10 +58,13 @@ pub(super) fn listeners(settings: &Settings<'_>) -> Result<Vec<Listener>, Config
         None => Vec::new(),
     };
     let protocols = protocols(settings.protocols)?;
-    let controllers: Vec<String> = value::list(settings.controller_names).map(str::to_ascii_uppercase).collect();
+    let controllers: Vec<String> =
+        value::list(settings.controller_names).map(str::to_ascii_uppercase).collect();
     for endpoint in &bound {
         check_protocol(endpoint, &protocols, &controllers)?;
-        let same_port = |other: &&Endpoint| endpoint.port != 0 && other.port == endpoint.port && other.host == endpoint.host;
+        let same_port = |other: &&Endpoint| {
+            endpoint.port != 0 && other.port == endpoint.port && other.host == endpoint.host
+        };
         if bound.iter().filter(same_port).count() > 1 {
             let why = "each listener wants a port of its own";
             return Err(ConfigError::invalid("listeners", settings.listeners, why));
@@ -79,7 +86,11 @@ pub(super) fn listeners(settings: &Settings<'_>) -> Result<Vec<Listener>, Config
         .map(|bind| Listener { advertised: advertise(&bind, &advertised, settings.host_name), bind })
         .collect();
     if clients.is_empty() {
-        return Err(ConfigError::invalid("listeners", settings.listeners, "one that is not the controller's is needed"));
+        return Err(ConfigError::invalid(
+            "listeners",
+            settings.listeners,
+            "one that is not the controller's is needed",
+        ));
     }
     Ok(clients)
 }
@@ -122,12 +133,19 @@ fn protocols(text: &str) -> Result<BTreeMap<String, String>, ConfigError> {
     const KNOWN: [&str; 4] = ["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"];
     let mut map: BTreeMap<String, String> = KNOWN.map(|name| (name.to_owned(), name.to_owned())).into();
     for entry in value::list(text) {
-        let pair = entry.split_once(':').map(|(name, protocol)| (name.trim(), protocol.trim().to_ascii_uppercase()));
+        let pair =
+            entry.split_once(':').map(|(name, protocol)| (name.trim(), protocol.trim().to_ascii_uppercase()));
         match pair {
             Some((name, protocol)) if !name.is_empty() && KNOWN.contains(&protocol.as_str()) => {
                 map.insert(name.to_ascii_uppercase(), protocol);
             }
-            _ => return Err(ConfigError::invalid(KEY, entry, "allowed is NAME:PROTOCOL with PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL")),
+            _ => {
+                return Err(ConfigError::invalid(
+                    KEY,
+                    entry,
+                    "allowed is NAME:PROTOCOL with PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL",
+                ));
+            }
         }
     }
     Ok(map)
@@ -136,8 +154,9 @@ fn protocols(text: &str) -> Result<BTreeMap<String, String>, ConfigError> {
 fn endpoints(key: &str, text: &str) -> Result<Vec<Endpoint>, ConfigError> {
     let mut found: Vec<Endpoint> = Vec::new();
     for entry in value::list(text) {
-        let endpoint = endpoint(entry)
-            .ok_or_else(|| ConfigError::invalid(key, entry, "allowed is NAME://HOST:PORT with a port from 0 to 65535"))?;
+        let endpoint = endpoint(entry).ok_or_else(|| {
+            ConfigError::invalid(key, entry, "allowed is NAME://HOST:PORT with a port from 0 to 65535")
+        })?;
         if found.iter().any(|other| other.name == endpoint.name) {
             return Err(ConfigError::invalid(key, text, format!("{} is there twice", endpoint.name)));
         }
@@ -158,22 +177,28 @@ fn endpoint(entry: &str) -> Option<Endpoint> {
         None => host,
     };
     let plain = |text: &str| text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'/' | b'@' | b'"'));
-    (!name.is_empty() && plain(name) && plain(host))
-        .then(|| Some(Endpoint { name: name.to_ascii_uppercase(), host: host.to_owned(), port: port.parse().ok()? }))?
+    (!name.is_empty() && plain(name) && plain(host)).then(|| {
+        Some(Endpoint { name: name.to_ascii_uppercase(), host: host.to_owned(), port: port.parse().ok()? })
+    })?
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(listeners: &str, advertised: Option<&str>, protocols: &str) -> Result<Vec<Listener>, ConfigError> {
+    fn read(
+        listeners: &str,
+        advertised: Option<&str>,
+        protocols: &str,
+    ) -> Result<Vec<Listener>, ConfigError> {
         let (controller_names, host_name) = ("CONTROLLER", "here.example");
         super::listeners(&Settings { listeners, advertised, protocols, controller_names, host_name })
     }
 
     #[test]
     fn the_official_images_listeners_are_understood() {
-        let found = read("PLAINTEXT://:9092,CONTROLLER://:9093", Some("PLAINTEXT://localhost:9092"), "").unwrap();
+        let found =
+            read("PLAINTEXT://:9092,CONTROLLER://:9093", Some("PLAINTEXT://localhost:9092"), "").unwrap();
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].bind.to_string(), "PLAINTEXT://:9092");
         assert_eq!(found[0].advertised.to_string(), "PLAINTEXT://localhost:9092");

@@ -28,11 +28,6 @@ pub use listeners::{Endpoint, Listener};
 pub use settings::Settings;
 pub use value::{Allowed, Kind, Problem};
 
-/// The pairs of a text in the syntax of `server.properties`, for the files beside it that share it.
-pub(crate) fn parse_properties(text: &str) -> Result<Vec<(String, String)>, ConfigError> {
-    properties::parse(text)
-}
-
 /// Why a configuration is not one. Always one line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
@@ -95,7 +90,8 @@ impl Config {
         }
         for entry in overrides {
             let entry = entry.as_ref();
-            let (key, value) = entry.split_once('=').ok_or_else(|| ConfigError::Override(entry.to_owned()))?;
+            let (key, value) =
+                entry.split_once('=').ok_or_else(|| ConfigError::Override(entry.to_owned()))?;
             given.insert(key.trim().to_owned(), value.trim().to_owned());
         }
         // Our own name for what Kafka is told when its storage is formatted.
@@ -107,7 +103,9 @@ impl Config {
         let mut warnings = Vec::new();
         for (name, value) in &given {
             match broker_key(name) {
-                Some(key) => key.check(value).map_err(|why| ConfigError::invalid(name, value, why.to_string()))?,
+                Some(key) => {
+                    key.check(value).map_err(|why| ConfigError::invalid(name, value, why.to_string()))?
+                }
                 None if KNOWN_ELSEWHERE.contains(&name.as_str()) => {}
                 None => warnings.push(format!("{name} is not a known setting and has no effect")),
             }
@@ -200,7 +198,8 @@ impl<'a> Values<'a> {
 }
 
 /// Settings of Kafka's that its own table does not show, because the binary's other parts read them.
-const KNOWN_ELSEWHERE: &[&str] = &["strata.archive.url", "zookeeper.connect", "inter.broker.protocol.version"];
+const KNOWN_ELSEWHERE: &[&str] =
+    &["strata.archive.url", "zookeeper.connect", "inter.broker.protocol.version"];
 
 /// Java classes that would change what the broker does; we cannot load them.
 const JAVA_CLASSES: &[&str] = &[
@@ -257,7 +256,11 @@ fn check_quorum(values: &Values<'_>, node_id: NodeId) -> Result<(), ConfigError>
         let id = voter.split_once('@').and_then(|(id, _)| id.parse::<NodeId>().ok());
         let id = id.ok_or_else(|| ConfigError::invalid(VOTERS, voter, "allowed is ID@HOST:PORT"))?;
         if entries.next().is_some() {
-            return Err(ConfigError::unsupported(VOTERS, voters, "only one voter, this node, is supported yet"));
+            return Err(ConfigError::unsupported(
+                VOTERS,
+                voters,
+                "only one voter, this node, is supported yet",
+            ));
         }
         if id != node_id {
             let why = format!("the voter must be this node, whose node.id is {node_id}");
@@ -266,9 +269,11 @@ fn check_quorum(values: &Values<'_>, node_id: NodeId) -> Result<(), ConfigError>
     }
     const BOOTSTRAP: &str = "controller.quorum.bootstrap.servers";
     match values.given(BOOTSTRAP) {
-        Some(servers) if value::list(servers).count() > 1 => {
-            Err(ConfigError::unsupported(BOOTSTRAP, servers, "only this node's own controller is supported yet"))
-        }
+        Some(servers) if value::list(servers).count() > 1 => Err(ConfigError::unsupported(
+            BOOTSTRAP,
+            servers,
+            "only this node's own controller is supported yet",
+        )),
         _ => Ok(()),
     }
 }
@@ -306,15 +311,18 @@ fn machine_name() -> String {
 }
 
 fn data_dir(values: &Values<'_>) -> Result<PathBuf, ConfigError> {
-    let key = if values.given("log.dirs").is_some_and(|dirs| !dirs.is_empty()) { "log.dirs" } else { "log.dir" };
+    let key =
+        if values.given("log.dirs").is_some_and(|dirs| !dirs.is_empty()) { "log.dirs" } else { "log.dir" };
     let text = values.effective(key).unwrap_or_default();
     let mut dirs = value::list(text);
     match (dirs.next(), dirs.next()) {
         (Some(dir), None) => Ok(PathBuf::from(dir)),
         (None, _) => Err(ConfigError::invalid(key, text, "the name of a directory is needed")),
-        (Some(_), Some(_)) => {
-            Err(ConfigError::unsupported(key, text, "only one directory is supported yet; the archive takes what outgrows it"))
-        }
+        (Some(_), Some(_)) => Err(ConfigError::unsupported(
+            key,
+            text,
+            "only one directory is supported yet; the archive takes what outgrows it",
+        )),
     }
 }
 

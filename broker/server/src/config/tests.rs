@@ -43,7 +43,8 @@ fn the_official_images_variables_start_a_node() {
 #[test]
 fn later_sources_win() {
     let file = "num.partitions=2\nnode.id=3\nlog.dirs=/a";
-    let config = Config::load(file, [("KAFKA_NUM_PARTITIONS", "4")], ["num.partitions=8", "log.dirs=/b"]).unwrap();
+    let config =
+        Config::load(file, [("KAFKA_NUM_PARTITIONS", "4")], ["num.partitions=8", "log.dirs=/b"]).unwrap();
     assert_eq!((config.settings.num_partitions, config.node_id), (8, 3));
     assert_eq!(config.data_dir, PathBuf::from("/b"));
 }
@@ -136,7 +137,7 @@ fn every_setting_that_the_code_reads_has_a_default() {
     for interval in [
         settings.flush_offset_checkpoint_interval,
         settings.high_watermark_checkpoint_interval,
-        settings.remote_fetch_wait_max,
+        settings.remote_list_offsets_timeout,
         settings.retention_check_interval,
     ] {
         assert!(interval > Duration::ZERO && interval < Duration::MAX, "{settings:?}");

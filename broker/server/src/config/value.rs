@@ -106,7 +106,9 @@ impl Allowed {
             None => (text, None),
         };
         // The throttled replicas' notation is no list of words; their form is checked where they are used.
-        let Some(body) = body.strip_prefix('[').and_then(|b| b.strip_suffix(']')).filter(|b| !b.contains(':')) else {
+        let Some(body) =
+            body.strip_prefix('[').and_then(|b| b.strip_suffix(']')).filter(|b| !b.contains(':'))
+        else {
             return Self::Anything;
         };
         match body.split_once(",...") {

@@ -85,10 +85,8 @@ impl FrameReader {
         let length = usize::try_from(bytes).ok();
         match length.filter(|length| (REQUEST_BYTES_MIN..=self.frame_bytes_max).contains(length)) {
             Some(length) => Ok(Some(length)),
-            None => Err(foreign(prefix).map_or(
-                FrameError::Length { bytes, bytes_max: self.frame_bytes_max },
-                FrameError::Foreign,
-            )),
+            None => Err(foreign(prefix)
+                .map_or(FrameError::Length { bytes, bytes_max: self.frame_bytes_max }, FrameError::Foreign)),
         }
     }
 
@@ -117,7 +115,9 @@ impl FrameReader {
 /// What other protocols' first bytes are, so that the log names the cause.
 fn foreign(prefix: &[u8; LENGTH_BYTES]) -> Option<&'static str> {
     match prefix {
-        b"GET " | b"POST" | b"PUT " | b"HEAD" | b"OPTI" | b"DELE" | b"PATC" | b"CONN" | b"PRI " => Some("HTTP"),
+        b"GET " | b"POST" | b"PUT " | b"HEAD" | b"OPTI" | b"DELE" | b"PATC" | b"CONN" | b"PRI " => {
+            Some("HTTP")
+        }
         // A handshake record of TLS 1.x.
         [0x16, 0x03, _, _] => Some("TLS"),
         b"SSH-" => Some("SSH"),

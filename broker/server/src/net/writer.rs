@@ -14,10 +14,9 @@ const SENDFILE_BYTES_MAX: usize = 1024 * 1024;
 /// The most pieces that one write is given; more go with the next one.
 const SLICES_MAX: usize = 64;
 
-/// Writes one answer with its length in front. `sent` is told of every write that moved something.
+/// Writes one framed answer. `sent` is told of every write that moved something.
 pub(crate) async fn write(stream: &TcpStream, answer: Encoded, sent: impl Fn()) -> io::Result<()> {
-    let length = i32::try_from(answer.len()).map_err(|_| io::Error::other("an answer of more than 2 GiB"))?;
-    let mut bytes = vec![Bytes::copy_from_slice(&length.to_be_bytes())];
+    let mut bytes = Vec::with_capacity(answer.chunks.len());
     for chunk in answer.chunks {
         match chunk {
             Chunk::Bytes(chunk) => bytes.push(chunk),
@@ -31,21 +30,25 @@ pub(crate) async fn write(stream: &TcpStream, answer: Encoded, sent: impl Fn()) 
 }
 
 /// Writes and empties `chunks`. `more`: records follow, so the kernel should not send a small packet for the head alone.
-async fn write_bytes(stream: &TcpStream, chunks: &mut Vec<Bytes>, more: bool, sent: &impl Fn()) -> io::Result<()> {
-    let mut rest: &mut [Bytes] = chunks;
+async fn write_bytes(
+    stream: &TcpStream,
+    chunks: &mut Vec<Bytes>,
+    more: bool,
+    sent: &impl Fn(),
+) -> io::Result<()> {
+    let mut next = 0;
     loop {
-        while let [first, tail @ ..] = rest {
-            if first.has_remaining() {
-                break;
-            }
-            rest = tail;
-        }
+        next += chunks[next..].iter().take_while(|chunk| chunk.is_empty()).count();
+        let rest = &mut chunks[next..];
         let Some(first) = rest.first() else { break };
         stream.writable().await?;
         let result = if more && rest.len() == 1 {
-            stream.try_io(Interest::WRITABLE, || Ok(send(stream, first, SendFlags::MORE | SendFlags::NOSIGNAL)?))
+            stream.try_io(Interest::WRITABLE, || {
+                Ok(send(stream, first, SendFlags::MORE | SendFlags::NOSIGNAL)?)
+            })
         } else {
-            let slices: Vec<IoSlice<'_>> = rest.iter().take(SLICES_MAX).map(|chunk| IoSlice::new(chunk)).collect();
+            let slices: Vec<IoSlice<'_>> =
+                rest.iter().take(SLICES_MAX).map(|chunk| IoSlice::new(chunk)).collect();
             stream.try_write_vectored(&slices)
         };
         match result {
@@ -79,11 +82,16 @@ async fn send_file(stream: &TcpStream, range: &FileRange, sent: &impl Fn()) -> i
     while position < end {
         stream.writable().await?;
         let count = SENDFILE_BYTES_MAX.min((end - position) as usize);
-        let result =
-            stream.try_io(Interest::WRITABLE, || Ok(sendfile(stream, &range.file, Some(&mut position), count)?));
+        let result = stream
+            .try_io(Interest::WRITABLE, || Ok(sendfile(stream, &range.file, Some(&mut position), count)?));
         match result {
             // The answer's head has promised these bytes: there is no way on but to close the connection.
-            Ok(0) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a segment is shorter than its index said")),
+            Ok(0) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "a segment is shorter than its index said",
+                ));
+            }
             Ok(_) => sent(),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),

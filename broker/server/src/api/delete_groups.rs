@@ -1,0 +1,33 @@
+//! DeleteGroups (42): deletes empty groups with their offsets. v3: an error has a message.
+
+use std::ops::RangeInclusive;
+
+use strata_coordinator::{GroupRequest, GroupResponse};
+use strata_protocol::messages::{DeleteGroupsRequest, DeleteGroupsResponse};
+
+use crate::coordinators::Coordinators;
+use crate::dispatch::{Context, Handler, Refusal};
+
+pub(crate) struct DeleteGroups;
+
+impl Handler for DeleteGroups {
+    type Request = DeleteGroupsRequest;
+    const VERSIONS: RangeInclusive<i16> = 0..=3;
+
+    async fn handle(cx: Context, request: Self::Request) -> Result<DeleteGroupsResponse, Refusal> {
+        let mut results = Vec::with_capacity(request.groups_names.len());
+        for group_ids in Coordinators::by_partition(&cx.broker, request.groups_names) {
+            let Some(first) = group_ids.first().cloned() else { continue };
+            match cx
+                .broker
+                .coordinators
+                .ask(&cx.broker, &first, GroupRequest::DeleteGroups { group_ids })
+                .await
+            {
+                GroupResponse::DeleteGroups(deleted) => results.extend(deleted),
+                other => return Err(Refusal::not_an_answer_to("DeleteGroups", &other)),
+            }
+        }
+        Ok(DeleteGroupsResponse { results, ..Default::default() })
+    }
+}

@@ -1,0 +1,36 @@
+//! DescribeGroups (15): state and members of classic groups.
+//!
+//! - v3: allowed operations. v6: a group that is not there is an error of its own, with a message (KIP-1043).
+
+use std::ops::RangeInclusive;
+
+use strata_coordinator::{GroupRequest, GroupResponse};
+use strata_protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse};
+
+use super::{GROUP_OPERATIONS, OPERATIONS_UNASKED};
+use crate::coordinators::Coordinators;
+use crate::dispatch::{Context, Handler, Refusal};
+
+pub(crate) struct DescribeGroups;
+
+impl Handler for DescribeGroups {
+    type Request = DescribeGroupsRequest;
+    const VERSIONS: RangeInclusive<i16> = 0..=6;
+
+    async fn handle(cx: Context, request: Self::Request) -> Result<DescribeGroupsResponse, Refusal> {
+        let mut groups = Vec::with_capacity(request.groups.len());
+        for group_ids in Coordinators::by_partition(&cx.broker, request.groups) {
+            let Some(first) = group_ids.first().cloned() else { continue };
+            let ask = GroupRequest::DescribeGroups { group_ids, version: cx.version };
+            match cx.broker.coordinators.ask(&cx.broker, &first, ask).await {
+                GroupResponse::DescribeGroups(described) => groups.extend(described),
+                other => return Err(Refusal::not_an_answer_to("DescribeGroups", &other)),
+            }
+        }
+        for group in &mut groups {
+            let show = request.include_authorized_operations && group.error_code == 0;
+            group.authorized_operations = if show { GROUP_OPERATIONS } else { OPERATIONS_UNASKED };
+        }
+        Ok(DescribeGroupsResponse { groups, ..Default::default() })
+    }
+}

@@ -1,0 +1,84 @@
+//! FindCoordinator (10): which broker coordinates a group.
+//!
+//! - The first one makes `__consumer_offsets`. v4: several keys at once (KIP-699). Key types: group (0); transaction (1)
+//!   and share group (2) are refused until they have coordinators.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use strata_coordinator::partition_for;
+use strata_protocol::Str;
+use strata_protocol::messages::find_coordinator_response::Coordinator;
+use strata_protocol::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
+use strata_types::ErrorCode;
+
+use super::message;
+use crate::broker::Broker;
+use crate::dispatch::{Context, Handler, Peer, Refusal};
+use crate::internal::{self, CONSUMER_OFFSETS};
+
+pub(crate) struct FindCoordinator;
+
+const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
+
+impl Handler for FindCoordinator {
+    type Request = FindCoordinatorRequest;
+    const VERSIONS: RangeInclusive<i16> = 0..=6;
+
+    async fn handle(cx: Context, request: Self::Request) -> Result<FindCoordinatorResponse, Refusal> {
+        let keys = if cx.version >= 4 { request.coordinator_keys } else { vec![request.key] };
+        let mut coordinators = Vec::with_capacity(keys.len());
+        for key in keys {
+            let found = find(&cx.broker, &cx.peer, request.key_type, &key).await;
+            coordinators.push(answer(key, found));
+        }
+        if cx.version >= 4 {
+            return Ok(FindCoordinatorResponse { coordinators, ..Default::default() });
+        }
+        let only = coordinators.pop().unwrap_or_default();
+        Ok(FindCoordinatorResponse {
+            error_code: only.error_code,
+            error_message: only.error_message,
+            node_id: only.node_id,
+            host: only.host,
+            port: only.port,
+            ..Default::default()
+        })
+    }
+}
+
+type Found = Result<(i32, Str, i32), (ErrorCode, &'static str)>;
+
+fn answer(key: Str, found: Found) -> Coordinator {
+    let mut coordinator =
+        Coordinator { key, node_id: -1, port: -1, error_message: None, ..Default::default() };
+    match found {
+        Ok((node_id, host, port)) => {
+            (coordinator.node_id, coordinator.host, coordinator.port) = (node_id, host, port);
+        }
+        Err((code, why)) => {
+            coordinator.error_code = code.into();
+            coordinator.error_message = message(why);
+        }
+    }
+    coordinator
+}
+
+async fn find(broker: &Arc<Broker>, peer: &Peer, key_type: i8, key: &str) -> Found {
+    match key_type {
+        GROUP => {}
+        TRANSACTION => return Err((ErrorCode::InvalidRequest, "transactions are not supported yet")),
+        _ => return Err((ErrorCode::InvalidRequest, "coordinators of this type are not supported yet")),
+    }
+    let not_available = (ErrorCode::CoordinatorNotAvailable, "the coordinator is not available");
+    let count = internal::ensure(broker, CONSUMER_OFFSETS).await.map_err(|code| {
+        tracing::warn!(topic = CONSUMER_OFFSETS, %code, "the topic could not be made");
+        not_available
+    })?;
+    let image = broker.image();
+    let leader = image.partition(CONSUMER_OFFSETS, partition_for(key, count)).and_then(|state| state.leader);
+    let node = leader.and_then(|id| image.broker(id)).ok_or(not_available)?;
+    let (host, port) = broker.endpoint(node, &peer.listener).ok_or(not_available)?;
+    Ok((node.id, host, port))
+}

@@ -1,0 +1,28 @@
+//! ListGroups (16): every group that this broker coordinates. v4: by state (KIP-518). v5: by type (KIP-848).
+
+use std::ops::RangeInclusive;
+
+use strata_coordinator::{GroupRequest, GroupResponse};
+use strata_protocol::messages::{ListGroupsRequest, ListGroupsResponse};
+
+use crate::dispatch::{Context, Handler, Refusal};
+
+pub(crate) struct ListGroups;
+
+impl Handler for ListGroups {
+    type Request = ListGroupsRequest;
+    const VERSIONS: RangeInclusive<i16> = 0..=5;
+
+    async fn handle(cx: Context, request: Self::Request) -> Result<ListGroupsResponse, Refusal> {
+        let mut response = ListGroupsResponse::default();
+        let ask = || GroupRequest::ListGroups { request: request.clone() };
+        for answer in cx.broker.coordinators.ask_all(&cx.broker, ask).await {
+            match answer {
+                GroupResponse::ListGroups(Ok(groups)) => response.groups.extend(groups),
+                GroupResponse::ListGroups(Err(code)) => response.error_code = code.into(),
+                other => return Err(Refusal::not_an_answer_to("ListGroups", &other)),
+            }
+        }
+        Ok(response)
+    }
+}

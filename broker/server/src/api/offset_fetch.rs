@@ -1,0 +1,92 @@
+//! OffsetFetch (9): how far groups have read.
+//!
+//! - v2: no topics named means all. v7: with `require_stable`, offsets of open transactions are an error to retry.
+//!   v8: several groups at once (KIP-709). v9: members of KIP-848 groups. v10: topics by id.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use strata_coordinator::{GroupRequest, GroupResponse, offset_fetch};
+use strata_protocol::Str;
+use strata_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
+use strata_protocol::messages::offset_fetch_response::{
+    OffsetFetchResponseGroup, OffsetFetchResponsePartitions, OffsetFetchResponseTopics,
+};
+use strata_protocol::messages::{OffsetFetchRequest, OffsetFetchResponse};
+use strata_types::{ErrorCode, TopicId};
+
+use crate::broker::Broker;
+use crate::dispatch::{Context, Handler, Refusal};
+
+pub(crate) struct OffsetFetch;
+
+impl Handler for OffsetFetch {
+    type Request = OffsetFetchRequest;
+    const VERSIONS: RangeInclusive<i16> = 1..=10;
+
+    async fn handle(cx: Context, request: Self::Request) -> Result<OffsetFetchResponse, Refusal> {
+        let require_stable = request.require_stable;
+        let asked = offset_fetch::groups(request, cx.version);
+        let mut answers = Vec::with_capacity(asked.len());
+        for group in asked.iter().cloned() {
+            answers.push(match cx.version {
+                10.. => fetch_by_id(&cx.broker, group, require_stable).await?,
+                _ => fetch(&cx.broker, group, require_stable).await?,
+            });
+        }
+        Ok(offset_fetch::response(&asked, answers, cx.version))
+    }
+}
+
+async fn fetch(
+    broker: &Arc<Broker>,
+    group: OffsetFetchRequestGroup,
+    require_stable: bool,
+) -> Result<OffsetFetchResponseGroup, Refusal> {
+    let id = group.group_id.clone();
+    match broker.coordinators.ask(broker, &id, GroupRequest::OffsetFetch { group, require_stable }).await {
+        GroupResponse::OffsetFetch(answer) => Ok(answer),
+        other => Err(Refusal::not_an_answer_to("OffsetFetch", &other)),
+    }
+}
+
+/// Names for ids on the way in, ids for names on the way out.
+async fn fetch_by_id(
+    broker: &Arc<Broker>,
+    mut group: OffsetFetchRequestGroup,
+    require_stable: bool,
+) -> Result<OffsetFetchResponseGroup, Refusal> {
+    let image = broker.image();
+    let mut unknown = Vec::new();
+    for topics in group.topics.iter_mut() {
+        topics.retain_mut(|asked| match image.topic_by_id(TopicId(asked.topic_id)) {
+            Some(topic) => {
+                asked.name = Str::from(topic.name.as_str());
+                true
+            }
+            None => {
+                let partitions =
+                    asked.partition_indexes.iter().map(|&partition_index| OffsetFetchResponsePartitions {
+                        partition_index,
+                        committed_offset: -1,
+                        error_code: ErrorCode::UnknownTopicId.into(),
+                        ..Default::default()
+                    });
+                let (topic_id, partitions) = (asked.topic_id, partitions.collect());
+                unknown.push(OffsetFetchResponseTopics { topic_id, partitions, ..Default::default() });
+                false
+            }
+        });
+    }
+    let mut answer = fetch(broker, group, require_stable).await?;
+    // Asked for all, a group may still have offsets of topics that are gone: they have no id to be named by.
+    answer.topics.retain_mut(|topic| match image.topic(&topic.name) {
+        Some(known) => {
+            topic.topic_id = known.id.0;
+            true
+        }
+        None => false,
+    });
+    answer.topics.extend(unknown);
+    Ok(answer)
+}

@@ -1,0 +1,193 @@
+//! Produce (0): appends batches, one per partition.
+//!
+//! - `acks=0` gets no answer; what goes wrong closes the connection, which is all that such a client can notice. `acks=1`
+//!   is answered once the log has the batch, `acks=-1` once it is committed, or with REQUEST_TIMED_OUT.
+//! - v0–2 are advertised, as librdkafka wants, and refused, as in Kafka 4 (KIP-896). v7: zstd may be used. v8: the answer
+//!   names the records that were wrong (KIP-467). v10: it may name the new leader (KIP-951). v13: topics by id (KIP-516).
+//! - `min.insync.replicas` counts for no more than the replicas there are, so one replica is always enough of one.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use std::sync::Arc;
+use strata_log::AppendError;
+use strata_protocol::messages::produce_request::PartitionProduceData;
+use strata_protocol::messages::produce_response::{
+    BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+};
+use strata_protocol::messages::{ProduceRequest, ProduceResponse};
+use strata_protocol::records::{self, InvalidBatch, Origin};
+use strata_protocol::{Records, Str};
+use strata_types::{ErrorCode, Offset, TimestampMs, TopicId};
+use tokio::time::{Instant, timeout_at};
+
+use super::message;
+use crate::broker::{self, Broker};
+use crate::dispatch::{Context, Handler, Refusal};
+use crate::internal;
+use crate::partition::Partition;
+
+pub(crate) struct Produce;
+
+/// The client id by which Kafka's own tools may write to internal topics.
+const ADMIN_CLIENT: &str = "__admin_client";
+
+impl Handler for Produce {
+    type Request = ProduceRequest;
+    const VERSIONS: RangeInclusive<i16> = 3..=13;
+    const ADVERTISED: RangeInclusive<i16> = 0..=13;
+
+    async fn handle(cx: Context, request: Self::Request) -> Result<ProduceResponse, Refusal> {
+        let acks = request.acks;
+        let deadline = Instant::now() + Duration::from_millis(request.timeout_ms.max(0) as u64);
+        let mut waiting = Vec::new();
+        let mut responses = append_all(&cx, request, &mut waiting);
+        match acks {
+            0 => return Err(silence_or_close(&responses)),
+            -1 => {
+                for Waiting { partition, end, topic_index, partition_index } in waiting {
+                    let committed = timeout_at(deadline, partition.committed(end)).await;
+                    if let Err(code) = committed.unwrap_or(Err(ErrorCode::RequestTimedOut)) {
+                        let answer = &mut responses[topic_index].partition_responses[partition_index];
+                        *answer = refused(answer.index, code, None);
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(ProduceResponse { responses, ..Default::default() })
+    }
+}
+
+/// An appended batch that is not known to be committed.
+struct Waiting {
+    partition: Arc<Partition>,
+    end: Offset,
+    topic_index: usize,
+    partition_index: usize,
+}
+
+fn append_all(
+    cx: &Context,
+    request: ProduceRequest,
+    waiting: &mut Vec<Waiting>,
+) -> Vec<TopicProduceResponse> {
+    let now = broker::now();
+    let refusal = if !(-1..=1).contains(&request.acks) {
+        Some((ErrorCode::InvalidRequiredAcks, "acks must be 0, 1 or -1"))
+    } else if request.transactional_id.is_some() {
+        Some((ErrorCode::InvalidTxnState, "transactions are not supported yet"))
+    } else {
+        None
+    };
+    let mut responses = Vec::with_capacity(request.topic_data.len());
+    for topic in request.topic_data {
+        let mut answers = Vec::with_capacity(topic.partition_data.len());
+        for data in topic.partition_data {
+            let index = data.index;
+            let appended = match refusal {
+                Some((code, why)) => Err(refused(index, code, message(why))),
+                None => append_one(cx, &topic.name, TopicId(topic.topic_id), data, now),
+            };
+            answers.push(match appended {
+                Ok((partition, end, answer)) => {
+                    let (topic_index, partition_index) = (responses.len(), answers.len());
+                    waiting.push(Waiting { partition, end, topic_index, partition_index });
+                    answer
+                }
+                Err(answer) => answer,
+            });
+        }
+        responses.push(TopicProduceResponse {
+            name: topic.name,
+            topic_id: topic.topic_id,
+            partition_responses: answers,
+            ..Default::default()
+        });
+    }
+    responses
+}
+
+type Appended = (Arc<Partition>, Offset, PartitionProduceResponse);
+
+fn append_one(
+    cx: &Context,
+    name: &Str,
+    id: TopicId,
+    data: PartitionProduceData,
+    now: TimestampMs,
+) -> Result<Appended, PartitionProduceResponse> {
+    let index = data.index;
+    let partition =
+        find(&cx.broker, cx.version, name, id, index).map_err(|code| refused(index, code, None))?;
+    let topic = partition.id.partition.topic.as_str();
+    if internal::is_written_by_brokers_only(topic) && cx.client_id.as_deref() != Some(ADMIN_CLIENT) {
+        let why = format!("{topic} is an internal topic: only brokers write to it");
+        return Err(refused(index, ErrorCode::InvalidTopicException, message(why)));
+    }
+    let bytes = match data.records {
+        Some(Records::Bytes(bytes)) => bytes,
+        _ => return Err(refused(index, ErrorCode::InvalidRecord, message("there is no record batch"))),
+    };
+    let batch =
+        records::single_batch(bytes, cx.version >= 7).map_err(|invalid| invalid_batch(index, invalid))?;
+    if batch.header().is_transactional() {
+        let why = "transactions are not supported yet";
+        return Err(refused(index, ErrorCode::InvalidTxnState, message(why)));
+    }
+    match partition.append(batch.into_bytes(), now, Origin::Client) {
+        Ok(appended) => {
+            let answer = PartitionProduceResponse {
+                index,
+                base_offset: appended.first_offset.0,
+                log_append_time_ms: appended.append_time.unwrap_or(-1),
+                log_start_offset: appended.log_start_offset.0,
+                error_message: None,
+                ..Default::default()
+            };
+            Ok((partition, appended.last_offset.next(), answer))
+        }
+        Err(AppendError::Invalid(invalid)) => Err(invalid_batch(index, invalid)),
+        Err(error) => Err(refused(index, error.error_code(), message(error.to_string()))),
+    }
+}
+
+fn find(
+    broker: &Broker,
+    version: i16,
+    name: &Str,
+    id: TopicId,
+    index: i32,
+) -> Result<Arc<Partition>, ErrorCode> {
+    if version >= 13 { broker.partitions.by_id(id, index) } else { broker.partitions.by_name(name, index) }
+}
+
+fn refused(index: i32, code: ErrorCode, error_message: Option<Str>) -> PartitionProduceResponse {
+    PartitionProduceResponse {
+        index,
+        error_code: code.into(),
+        base_offset: -1,
+        error_message,
+        ..Default::default()
+    }
+}
+
+fn invalid_batch(index: i32, invalid: InvalidBatch) -> PartitionProduceResponse {
+    let record_errors = invalid.record_errors.into_iter().map(|error| BatchIndexAndErrorMessage {
+        batch_index: error.batch_index,
+        batch_index_error_message: message(error.message),
+        ..Default::default()
+    });
+    PartitionProduceResponse {
+        record_errors: record_errors.collect(),
+        ..refused(index, invalid.error, message(invalid.message))
+    }
+}
+
+fn silence_or_close(responses: &[TopicProduceResponse]) -> Refusal {
+    let mut answers = responses.iter().flat_map(|topic| &topic.partition_responses);
+    match answers.find_map(|answer| ErrorCode::from_code(answer.error_code).filter(|code| code.is_error())) {
+        Some(code) => Refusal::close("acks=0", format!("an unacknowledged produce request failed: {code}")),
+        None => Refusal::Silent,
+    }
+}

@@ -1,0 +1,176 @@
+//! From a frame to its handler: the table of API keys, and the one function that decodes, handles and encodes for all.
+//!
+//! To add a key: write `api/<name>.rs` with a type that implements [`Handler`], and add its line to [`TABLE`].
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use strata_coordinator::GroupResponse;
+use strata_protocol::messages::RequestHeader;
+use strata_protocol::{
+    ApiKey, DecodeError, Decoder, Encoded, Message, Request, Str, decode_request_header, frame,
+};
+
+use crate::api;
+use crate::broker::Broker;
+
+/// What a connection sends back, or why not.
+pub(crate) type Answer = Result<Encoded, Refusal>;
+
+/// Why a request gets no answer.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// As it asked for: `acks=0`.
+    Silent,
+    /// The connection is closed, as Kafka does where the protocol has no answer. `cause` groups them in the log.
+    Close { cause: &'static str, what: String },
+}
+
+impl Refusal {
+    pub(crate) fn close(cause: &'static str, what: impl Into<String>) -> Self {
+        Self::Close { cause, what: what.into() }
+    }
+
+    /// A coordinator answered something else than it was asked: our mistake, which must not pass for an answer.
+    pub(crate) fn not_an_answer_to(request: &str, answer: &GroupResponse) -> Self {
+        Self::close("internal", format!("the coordinator answered {request} with {answer:?}"))
+    }
+}
+
+/// The other end of a connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    pub address: SocketAddr,
+    /// The name of the listener that it came in by.
+    pub listener: Str,
+}
+
+/// A request's surroundings.
+pub(crate) struct Context {
+    pub broker: Arc<Broker>,
+    pub peer: Peer,
+    pub version: i16,
+    pub client_id: Option<Str>,
+}
+
+/// One API key: how a request becomes its response.
+pub(crate) trait Handler: 'static {
+    type Request: Request;
+    /// The versions that are handled.
+    const VERSIONS: RangeInclusive<i16>;
+    /// The versions that ApiVersions tells clients.
+    const ADVERTISED: RangeInclusive<i16> = Self::VERSIONS;
+
+    /// What this does before it first waits happens in the order in which a connection's requests came in.
+    fn handle(
+        cx: Context,
+        request: Self::Request,
+    ) -> impl Future<Output = Result<<Self::Request as Request>::Response, Refusal>> + Send + 'static;
+}
+
+/// A row of the table.
+pub(crate) struct Api {
+    pub key: ApiKey,
+    pub advertised: RangeInclusive<i16>,
+    versions: RangeInclusive<i16>,
+    start: fn(Context, i32, Decoder) -> Result<BoxFuture<'static, Answer>, DecodeError>,
+}
+
+impl Api {
+    const fn of<H: Handler>() -> Self {
+        Self {
+            key: H::Request::KEY,
+            advertised: H::ADVERTISED,
+            versions: H::VERSIONS,
+            start: start_with::<H>,
+        }
+    }
+}
+
+/// Every API key that this broker serves, in the order of the numbers.
+pub(crate) static TABLE: &[Api] = &[
+    Api::of::<api::produce::Produce>(),
+    Api::of::<api::fetch::Fetch>(),
+    Api::of::<api::list_offsets::ListOffsets>(),
+    Api::of::<api::metadata::Metadata>(),
+    Api::of::<api::offset_commit::OffsetCommit>(),
+    Api::of::<api::offset_fetch::OffsetFetch>(),
+    Api::of::<api::find_coordinator::FindCoordinator>(),
+    Api::of::<api::join_group::JoinGroup>(),
+    Api::of::<api::heartbeat::Heartbeat>(),
+    Api::of::<api::leave_group::LeaveGroup>(),
+    Api::of::<api::sync_group::SyncGroup>(),
+    Api::of::<api::describe_groups::DescribeGroups>(),
+    Api::of::<api::list_groups::ListGroups>(),
+    Api::of::<api::api_versions::ApiVersions>(),
+    Api::of::<api::create_topics::CreateTopics>(),
+    Api::of::<api::delete_topics::DeleteTopics>(),
+    Api::of::<api::init_producer_id::InitProducerId>(),
+    Api::of::<api::offset_for_leader_epoch::OffsetForLeaderEpoch>(),
+    Api::of::<api::describe_configs::DescribeConfigs>(),
+    Api::of::<api::alter_configs::AlterConfigs>(),
+    Api::of::<api::create_partitions::CreatePartitions>(),
+    Api::of::<api::delete_groups::DeleteGroups>(),
+    Api::of::<api::incremental_alter_configs::IncrementalAlterConfigs>(),
+    Api::of::<api::offset_delete::OffsetDelete>(),
+    Api::of::<api::describe_cluster::DescribeCluster>(),
+    Api::of::<api::describe_topic_partitions::DescribeTopicPartitions>(),
+];
+
+/// Decodes a frame and starts its handler; nothing of it has run yet.
+pub(crate) fn start(
+    broker: &Arc<Broker>,
+    peer: &Peer,
+    frame: Bytes,
+) -> Result<BoxFuture<'static, Answer>, Refusal> {
+    let mut decoder = Decoder::new(frame);
+    let malformed = |error: DecodeError| Refusal::close("malformed", format!("a malformed request: {error}"));
+    let header = decode_request_header(&mut decoder).map_err(|error| match error {
+        DecodeError::UnknownApiKey(key) => {
+            Refusal::close("unknown key", format!("there is no API key {key}"))
+        }
+        error => malformed(error),
+    })?;
+    let RequestHeader {
+        request_api_key: key, request_api_version: version, correlation_id, client_id, ..
+    } = header;
+    let api = TABLE.iter().find(|api| api.key as i16 == key);
+    let api =
+        api.ok_or_else(|| Refusal::close("unsupported key", format!("API key {key} is not supported yet")))?;
+    if !api.versions.contains(&version) {
+        // The one request that a client sends before it knows what we speak (KIP-511).
+        if api.key == ApiKey::ApiVersions {
+            return Ok(Box::pin(std::future::ready(api::api_versions::unsupported_version(correlation_id))));
+        }
+        return Err(Refusal::close(
+            "unsupported version",
+            format!("{} has no version {version} here", api.key),
+        ));
+    }
+    let cx = Context { broker: broker.clone(), peer: peer.clone(), version, client_id };
+    (api.start)(cx, correlation_id, decoder).map_err(malformed)
+}
+
+fn start_with<H: Handler>(
+    cx: Context,
+    correlation_id: i32,
+    mut decoder: Decoder,
+) -> Result<BoxFuture<'static, Answer>, DecodeError> {
+    let version = cx.version;
+    let request = H::Request::decode(&mut decoder, version)?;
+    decoder.finish()?;
+    Ok(Box::pin(async move {
+        let response = H::handle(cx, request).await?;
+        encode::<H::Request>(correlation_id, version, &response)
+    }))
+}
+
+/// The response's frame.
+pub(crate) fn encode<R: Request>(correlation_id: i32, version: i16, response: &R::Response) -> Answer {
+    frame::encode_response(correlation_id, R::KEY, version, response).map_err(|error| {
+        Refusal::close("encode", format!("the answer to {} cannot be encoded: {error}", R::KEY))
+    })
+}

@@ -1,0 +1,152 @@
+//! What a broker does unasked: follow the metadata, enforce retention, write checkpoints, clear deleted folders away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use strata_coordinator::GroupRequest;
+use strata_log::RetentionLimits;
+use strata_metadata::Image;
+use strata_protocol::Str;
+use strata_types::{TopicId, TopicName};
+use tokio::time::{MissedTickBehavior, interval_at};
+
+use crate::broker::{Broker, now};
+use crate::partition::Partition;
+use crate::server::blocking;
+
+/// How often logs are asked to roll by time and to forget idle producers, and deleted folders are cleared away.
+const TIDY_INTERVAL: Duration = Duration::from_secs(10);
+/// Intervals longer than this are never reached by a broker that is restarted now and then; the timer cannot hold more.
+const INTERVAL_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Starts the tasks. `image` is what the partitions follow so far.
+pub(crate) fn start(broker: &Arc<Broker>, image: Arc<Image>) {
+    let settings = &broker.config.settings;
+    broker.tasks.spawn(follow(broker.clone(), image));
+    // One pass writes all checkpoints, so the more frequent of Kafka's intervals counts.
+    let checkpoint =
+        settings.high_watermark_checkpoint_interval.min(settings.flush_offset_checkpoint_interval);
+    every(broker, checkpoint, |broker| async move {
+        let Some(manager) = broker.partitions.manager() else { return };
+        if let Ok(Err(error)) = blocking(move || manager.checkpoint()).await {
+            tracing::error!("the checkpoints could not be written: {error}");
+        }
+    });
+    every(broker, TIDY_INTERVAL, |broker| async move {
+        let tidied = blocking(move || tidy(&broker)).await;
+        if let Err(error) = tidied {
+            tracing::error!("tidying failed: {error}");
+        }
+    });
+    every(broker, settings.retention_check_interval, |broker| async move {
+        for partition in broker.partitions.all() {
+            enforce_retention(&broker, &partition).await;
+        }
+    });
+}
+
+/// Runs `task` at every interval, until the broker stops.
+fn every<F>(broker: &Arc<Broker>, interval: Duration, task: impl Fn(Arc<Broker>) -> F + Send + Sync + 'static)
+where
+    F: Future<Output = ()> + Send,
+{
+    let broker = broker.clone();
+    let interval = interval.clamp(Duration::from_millis(1), INTERVAL_MAX);
+    broker.clone().tasks.spawn(async move {
+        let mut ticks = interval_at(tokio::time::Instant::now() + interval, interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let work = async {
+            loop {
+                ticks.tick().await;
+                task(broker.clone()).await;
+            }
+        };
+        broker.stopping.run_until_cancelled(work).await;
+    });
+}
+
+fn tidy(broker: &Broker) {
+    let now = now();
+    broker.partitions.all().iter().for_each(|partition| partition.log.housekeep(now));
+    let Some(manager) = broker.partitions.manager() else { return };
+    if let Err(error) = manager.remove_deleted() {
+        tracing::warn!("deleted partitions' folders could not be removed: {error}");
+    }
+}
+
+/// Drops what the topic's retention says, here and in the archive.
+pub(crate) async fn enforce_retention(broker: &Arc<Broker>, partition: &Arc<Partition>) {
+    let config = partition.log.config();
+    let archive = broker.remote.as_ref().filter(|_| config.remote_storage_enable);
+    let archived_until = archive.and_then(|archive| archive.archived_until(&partition.id));
+    if let Some(archive) = archive {
+        let limits = RetentionLimits {
+            retention_ms: config.retention_ms,
+            retention_bytes: config.retention_bytes,
+            log_start_offset: partition.log.start_offset(),
+            local_bytes: bytes_after(partition, archived_until),
+        };
+        match archive.enforce_retention(&partition.id, limits, now()).await {
+            Ok(start) => {
+                if let Err(error) = partition.log.advance_start_offset(start) {
+                    tracing::error!(partition = %partition.id.partition, "the start offset could not be moved: {error}");
+                }
+            }
+            Err(error) => {
+                tracing::warn!(partition = %partition.id.partition, "retention in the archive must wait: {error}");
+            }
+        }
+    }
+    let kept = partition.clone();
+    match blocking(move || kept.log.enforce_retention(now(), archived_until)).await {
+        Ok(Ok(outcome)) if outcome.segments_removed > 0 => {
+            tracing::info!(partition = %partition.id.partition, segments = outcome.segments_removed, "retention");
+        }
+        Ok(Err(error)) => tracing::error!(partition = %partition.id.partition, "retention failed: {error}"),
+        _ => {}
+    }
+}
+
+/// The local bytes that the archive does not have.
+fn bytes_after(partition: &Partition, archived_until: Option<strata_types::Offset>) -> u64 {
+    let segments = partition.log.segments();
+    segments.iter().filter(|s| archived_until.is_none_or(|until| s.end_offset > until)).map(|s| s.bytes).sum()
+}
+
+/// Keeps the partitions what the metadata says.
+async fn follow(broker: Arc<Broker>, mut seen: Arc<Image>) {
+    let mut images = broker.quorum.images();
+    loop {
+        let new = images.borrow_and_update().clone();
+        if new.next_offset() > seen.next_offset() {
+            let deleted = blocking({
+                let (broker, seen, new) = (broker.clone(), seen.clone(), new.clone());
+                move || broker.partitions.follow(&seen, &new, &broker.configs)
+            })
+            .await;
+            for (id, name) in deleted.unwrap_or_default() {
+                let partitions = seen.topic_by_id(id).map_or(0, |topic| topic.partitions.len() as i32);
+                // What follows from a deletion must not hold up what else is decided.
+                broker.tasks.spawn(forget_topic(broker.clone(), id, name, partitions));
+            }
+            seen = new;
+        }
+        match broker.stopping.run_until_cancelled(images.changed()).await {
+            Some(Ok(())) => {}
+            _ => return,
+        }
+    }
+}
+
+/// A deleted topic leaves the archive, and the offsets of the groups that read it.
+async fn forget_topic(broker: Arc<Broker>, id: TopicId, name: TopicName, partitions: i32) {
+    if let Some(remote) = &broker.remote
+        && let Err(error) = remote.topic_deleted(id, &name).await
+    {
+        tracing::warn!(topic = %name, "the deleted topic is still in the archive: {error}");
+    }
+    // A topic that was made again under the same name starts anew; its groups' offsets do too.
+    let partitions: Vec<_> = (0..partitions).map(|partition| (Str::from(name.as_str()), partition)).collect();
+    let ask = || GroupRequest::PartitionsDeleted { partitions: partitions.clone() };
+    broker.coordinators.ask_all(&broker, ask).await;
+}

@@ -1,0 +1,176 @@
+//! A listening socket: accepts connections within the limits, and hands each a task.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::causes::Causes;
+use super::connection;
+use crate::broker::Broker;
+use crate::config::{Endpoint, Listener};
+
+/// What a failed `accept` is given before the next one: the process is out of descriptors, and no event says when it has
+/// some again.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A listener that has its address.
+pub(crate) struct Bound {
+    socket: TcpListener,
+    pub(crate) address: SocketAddr,
+    /// With the real port, where port 0 was asked for.
+    pub(crate) advertised: Endpoint,
+}
+
+impl Bound {
+    /// Binds the listener. An empty host is every address, IPv6 included where the machine has it.
+    pub(crate) fn bind(listener: &Listener, backlog: i32) -> io::Result<Self> {
+        let Endpoint { host, port, .. } = &listener.bind;
+        let socket = match host.as_str() {
+            "" => bind_to((std::net::Ipv6Addr::UNSPECIFIED, *port).into(), backlog)
+                .or_else(|_| bind_to((std::net::Ipv4Addr::UNSPECIFIED, *port).into(), backlog))?,
+            host => {
+                let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+                let bound = (host, *port)
+                    .to_socket_addrs()?
+                    .find_map(|address| bind_to(address, backlog).map_err(|error| last = error).ok());
+                bound.ok_or(last)?
+            }
+        };
+        let socket = TcpListener::from_std(socket.into())?;
+        let address = socket.local_addr()?;
+        let mut advertised = listener.advertised.clone();
+        if advertised.port == 0 {
+            advertised.port = address.port();
+        }
+        Ok(Self { socket, address, advertised })
+    }
+}
+
+fn bind_to(address: SocketAddr, backlog: i32) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    // Without it, a restart would wait for the last run's connections to be forgotten.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog)?;
+    Ok(socket)
+}
+
+/// What all listeners share.
+pub(crate) struct Limits {
+    connections: Arc<Semaphore>,
+    per_ip: Mutex<HashMap<IpAddr, usize>>,
+    per_ip_max: usize,
+    causes: Causes,
+}
+
+impl Limits {
+    fn new(broker: &Broker) -> Arc<Self> {
+        let settings = &broker.config.settings;
+        Arc::new(Self {
+            connections: Arc::new(Semaphore::new(settings.connections_max.min(Semaphore::MAX_PERMITS))),
+            per_ip: Mutex::default(),
+            per_ip_max: settings.connections_per_ip_max,
+            causes: Causes::default(),
+        })
+    }
+
+    fn admit(self: &Arc<Self>, ip: IpAddr, permit: OwnedSemaphorePermit) -> Option<Admitted> {
+        let mut per_ip = self.per_ip.lock();
+        let count = per_ip.entry(ip).or_default();
+        if *count >= self.per_ip_max {
+            return None;
+        }
+        *count += 1;
+        Some(Admitted { limits: self.clone(), ip, _permit: permit })
+    }
+}
+
+/// A connection's place within the limits, given back when dropped.
+struct Admitted {
+    limits: Arc<Limits>,
+    ip: IpAddr,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let mut per_ip = self.limits.per_ip.lock();
+        if let Some(count) = per_ip.get_mut(&self.ip) {
+            *count -= 1;
+            if *count == 0 {
+                per_ip.remove(&self.ip);
+            }
+        }
+    }
+}
+
+/// Accepts on every listener until `stop`; connections run as tasks of `tasks`.
+pub(crate) fn serve(broker: &Arc<Broker>, bound: Vec<Bound>, tasks: &TaskTracker, stop: &CancellationToken) {
+    let limits = Limits::new(broker);
+    for bound in bound {
+        let (broker, limits, tasks, stop) = (broker.clone(), limits.clone(), tasks.clone(), stop.clone());
+        tasks.clone().spawn(async move {
+            let accepting = accept(&broker, bound, &limits, &tasks, &stop);
+            stop.run_until_cancelled(accepting).await;
+        });
+    }
+}
+
+async fn accept(
+    broker: &Arc<Broker>,
+    bound: Bound,
+    limits: &Arc<Limits>,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) {
+    loop {
+        // As in Kafka, a full house lets new ones wait outside.
+        let Ok(permit) = limits.connections.clone().acquire_owned().await else { return };
+        match bound.socket.accept().await {
+            Ok((stream, peer)) => match limits.admit(peer.ip().to_canonical(), permit) {
+                Some(place) => {
+                    let (broker, stop) = (broker.clone(), stop.clone());
+                    let listener = bound.advertised.name.clone();
+                    tasks.spawn(serve_one(broker, stream, peer, listener, place, stop));
+                }
+                None => limits
+                    .causes
+                    .warn("max.connections.per.ip", &format_args!("{peer} has too many connections")),
+            },
+            Err(error) => {
+                limits.causes.warn("accept", &format_args!("a connection could not be accepted: {error}"));
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve_one(
+    broker: Arc<Broker>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    listener: String,
+    place: Admitted,
+    stop: CancellationToken,
+) {
+    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+    match connection::run(broker, stream, peer, listener.into(), &stop).await {
+        Ok(()) => tracing::trace!(%peer, "the connection ended"),
+        Err(error) => {
+            place.limits.causes.warn(error.cause(), &format_args!("connection from {peer} closed: {error}"))
+        }
+    }
+}

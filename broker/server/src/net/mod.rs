@@ -1,0 +1,16 @@
+//! The network: listeners, connections, frames in, answers out.
+//!
+//! ```text
+//!             ┌ connection (one task) ────────────────────────────────────────────────────┐
+//! accept ──▶  │ frame ─▶ dispatch ─▶ first poll, in order ─▶ queue ─▶ await ─▶ write      │ ─▶ socket
+//!             │   └──────── stops reading while too much is in flight or unsent ◀──┘      │
+//!             └───────────────────────────────────────────────────────────────────────────┘
+//! ```
+
+mod causes;
+mod connection;
+mod frame;
+mod listener;
+mod writer;
+
+pub(crate) use listener::{Bound, serve};

@@ -1,0 +1,275 @@
+//! The partitions of this broker: made, changed and deleted by following the metadata image.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use parking_lot::RwLock;
+use strata_log::{Log, LogConfig, LogListener, LogManager, RemotePartition, StorageError};
+use strata_metadata::{Changes, ConfigResource, Image, Topic};
+use strata_types::{ErrorCode, LeaderEpoch, NodeId, Offset, PartitionId, TopicId, TopicName, TopicPartition};
+use tokio::sync::{Notify, watch};
+
+use crate::broker::now;
+use crate::configs::Configs;
+use crate::partition::Partition;
+
+/// A topic as this broker has it.
+pub(crate) struct LocalTopic {
+    pub id: TopicId,
+    pub name: TopicName,
+    /// By partition; `None` where another broker leads.
+    pub partitions: Vec<Option<Arc<Partition>>>,
+}
+
+#[derive(Default)]
+struct Registry {
+    by_name: HashMap<TopicName, Arc<LocalTopic>>,
+    by_id: HashMap<TopicId, Arc<LocalTopic>>,
+}
+
+/// All of them.
+pub(crate) struct Partitions {
+    node_id: NodeId,
+    /// Set once the logs are open; before that there are no partitions.
+    manager: ArcSwapOption<LogManager>,
+    registry: RwLock<Registry>,
+    /// Moves of committed offsets and of the set of partitions, for the archiver.
+    pub changed: Arc<Notify>,
+    /// The metadata log's offset up to which the image is followed.
+    followed: watch::Sender<Offset>,
+    /// The first reason why the log directory cannot go on.
+    failed: watch::Sender<Option<String>>,
+}
+
+impl Partitions {
+    pub(crate) fn new(node_id: NodeId) -> Arc<Self> {
+        Arc::new(Self {
+            node_id,
+            manager: ArcSwapOption::empty(),
+            registry: RwLock::default(),
+            changed: Arc::default(),
+            followed: watch::Sender::new(Offset::ZERO),
+            failed: watch::Sender::new(None),
+        })
+    }
+
+    /// The logs are open.
+    pub(crate) fn set_manager(&self, manager: LogManager) {
+        self.manager.store(Some(Arc::new(manager)));
+    }
+
+    /// Lets go of the logs; what is appended from here on is refused.
+    pub(crate) fn take_manager(&self) -> Option<Arc<LogManager>> {
+        self.manager.swap(None)
+    }
+
+    pub(crate) fn manager(&self) -> Option<Arc<LogManager>> {
+        self.manager.load_full()
+    }
+
+    /// A partition by its topic's name.
+    pub(crate) fn by_name(&self, topic: &str, partition: PartitionId) -> Result<Arc<Partition>, ErrorCode> {
+        let registry = self.registry.read();
+        let topic = registry.by_name.get(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        topic.partition(partition)
+    }
+
+    /// A partition by its topic's id.
+    pub(crate) fn by_id(&self, topic: TopicId, partition: PartitionId) -> Result<Arc<Partition>, ErrorCode> {
+        let registry = self.registry.read();
+        let topic = registry.by_id.get(&topic).ok_or(ErrorCode::UnknownTopicId)?;
+        topic.partition(partition)
+    }
+
+    /// A topic by its name.
+    pub(crate) fn topic(&self, name: &str) -> Option<Arc<LocalTopic>> {
+        self.registry.read().by_name.get(name).cloned()
+    }
+
+    /// Every partition that is led here.
+    pub(crate) fn all(&self) -> Vec<Arc<Partition>> {
+        let registry = self.registry.read();
+        registry.by_id.values().flat_map(|topic| topic.partitions.iter().flatten().cloned()).collect()
+    }
+
+    /// Resolves once the image up to `offset` is followed.
+    pub(crate) async fn followed(&self, offset: Offset) {
+        // The sender lives as long as we do, so this cannot fail.
+        let _ = self.followed.subscribe().wait_for(|followed| *followed >= offset).await;
+    }
+
+    /// Resolves when the broker cannot go on, with the reason.
+    pub(crate) async fn failed(&self) -> String {
+        let mut failed = self.failed.subscribe();
+        match failed.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Makes the partitions what `new` says, given that they were what `old` said. Touches the disk. Answers the topics
+    /// that are gone.
+    pub(crate) fn follow(&self, old: &Image, new: &Image, configs: &Configs) -> Vec<(TopicId, TopicName)> {
+        let changes = Changes::between(old, new);
+        let deleted: Vec<_> = changes.deleted.iter().map(|topic| (topic.id, topic.name.clone())).collect();
+        for (id, _) in &deleted {
+            self.delete(*id);
+        }
+        for topic in &changes.created {
+            self.take(topic, new, configs);
+        }
+        for change in &changes.changed {
+            self.take(&change.after, new, configs);
+        }
+        for resource in &changes.configs {
+            match resource {
+                ConfigResource::Topic(name) => {
+                    self.configure(self.topic(name.as_str()).as_slice(), new, configs)
+                }
+                _ => self.configure(&self.topics(), new, configs),
+            }
+        }
+        self.followed.send_replace(new.next_offset());
+        self.changed.notify_one();
+        deleted
+    }
+
+    fn topics(&self) -> Vec<Arc<LocalTopic>> {
+        self.registry.read().by_name.values().cloned().collect()
+    }
+
+    fn configure(&self, topics: &[Arc<LocalTopic>], image: &Image, configs: &Configs) {
+        for topic in topics {
+            let config = Arc::new(configs.log_config(image, topic.name.as_str()));
+            for partition in topic.partitions.iter().flatten() {
+                partition.log.set_config(config.clone());
+            }
+        }
+    }
+
+    /// Makes the local topic what the image says.
+    fn take(&self, topic: &Topic, image: &Image, configs: &Configs) {
+        let before = self.registry.read().by_id.get(&topic.id).cloned();
+        let config = Arc::new(configs.log_config(image, topic.name.as_str()));
+        let partitions = topic.partitions.iter().zip(0..).map(|(state, index)| {
+            let ours = before.as_ref().and_then(|before| before.partitions.get(index as usize)?.clone());
+            if state.leader != Some(self.node_id) {
+                return ours;
+            }
+            match ours {
+                Some(partition) => {
+                    if let Err(error) = partition.lead(state.leader_epoch) {
+                        self.fail(&partition.id.partition, &error);
+                    }
+                    Some(partition)
+                }
+                None => {
+                    let id = RemotePartition {
+                        topic_id: topic.id,
+                        partition: TopicPartition::new(topic.name.clone(), index),
+                    };
+                    self.create(id, config.clone(), state.leader_epoch)
+                }
+            }
+        });
+        let local =
+            Arc::new(LocalTopic { id: topic.id, name: topic.name.clone(), partitions: partitions.collect() });
+        let mut registry = self.registry.write();
+        registry.by_name.insert(local.name.clone(), local.clone());
+        registry.by_id.insert(local.id, local);
+    }
+
+    fn create(
+        &self,
+        id: RemotePartition,
+        config: Arc<LogConfig>,
+        epoch: LeaderEpoch,
+    ) -> Option<Arc<Partition>> {
+        let manager = self.manager()?;
+        let opened =
+            manager.get_or_create(&id.partition, id.topic_id, config.clone(), now()).and_then(|log| {
+                log.set_config(config);
+                Partition::new(id.clone(), log, LogManager::clone(&manager), epoch, self.changed.clone())
+            });
+        opened.map_err(|error| self.fail(&id.partition, &error)).ok()
+    }
+
+    /// A log that cannot be used ends the broker: its other replicas, or its next start, know better.
+    fn fail(&self, partition: &TopicPartition, error: &StorageError) {
+        tracing::error!(%partition, "the log is offline: {error}");
+        self.failed.send_if_modified(|failed| {
+            let first = failed.is_none();
+            failed.get_or_insert_with(|| format!("the log of {partition} is offline: {error}"));
+            first
+        });
+    }
+
+    fn delete(&self, id: TopicId) {
+        let topic = {
+            let mut registry = self.registry.write();
+            let topic = registry.by_id.remove(&id);
+            // A topic of the same name may have been made since.
+            if let Some(topic) = &topic
+                && registry.by_name.get(&topic.name).is_some_and(|named| named.id == id)
+            {
+                registry.by_name.remove(&topic.name);
+            }
+            topic
+        };
+        for partition in topic.iter().flat_map(|topic| topic.partitions.iter().flatten()) {
+            partition.end();
+            self.delete_log(&partition.id.partition);
+        }
+    }
+
+    fn delete_log(&self, partition: &TopicPartition) {
+        let Some(manager) = self.manager() else { return };
+        if let Err(error) = manager.delete(partition) {
+            tracing::error!(%partition, "the deleted partition's folder could not be put aside: {error}");
+        }
+    }
+
+    /// Deletes logs that belong to no topic of the image: their topics were deleted while this broker was away.
+    pub(crate) fn delete_strays(&self, image: &Image) {
+        let logs = self.manager().map(|manager| manager.logs()).unwrap_or_default();
+        for log in logs {
+            let partition = log.partition();
+            let known = image.topic(partition.topic.as_str()).is_some_and(|topic| {
+                topic.id == log.topic_id() && topic.partitions.len() > partition.partition as usize
+            });
+            if !known {
+                tracing::info!(%partition, "deleting the log of a topic that is gone");
+                self.delete_log(partition);
+            }
+        }
+    }
+
+    fn of_log(&self, log: &Log) -> Option<Arc<Partition>> {
+        self.by_id(log.topic_id(), log.partition().partition).ok()
+    }
+}
+
+impl LocalTopic {
+    fn partition(&self, partition: PartitionId) -> Result<Arc<Partition>, ErrorCode> {
+        let index = usize::try_from(partition).map_err(|_| ErrorCode::UnknownTopicOrPartition)?;
+        let partition = self.partitions.get(index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        partition.clone().ok_or(ErrorCode::NotLeaderOrFollower)
+    }
+}
+
+/// The flusher's reports.
+impl LogListener for Partitions {
+    fn durable(&self, log: &Arc<Log>, until: Offset) {
+        if let Some(partition) = self.of_log(log) {
+            partition.advance(until);
+        }
+    }
+
+    fn failed(&self, log: &Arc<Log>, error: &StorageError) {
+        if let Some(partition) = self.of_log(log) {
+            partition.wake();
+        }
+        self.fail(log.partition(), error);
+    }
+}

@@ -1,0 +1,310 @@
+//! A broker's life: start, run, shut down.
+//!
+//! ```text
+//! start     listeners bound ─▶ logs recovered ─▶ metadata recovered ─▶ registered ─▶ partitions led ─▶ requests served
+//! shutdown  no new requests ─▶ what is in flight answered ─▶ metadata closed ─▶ logs flushed, marked as cleanly closed
+//! ```
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use strata_log::{ArchiveHost, LogManager, LogManagerOptions, RemoteLog, StorageError};
+use strata_metadata::{Image, controller};
+use strata_protocol::Str;
+use strata_protocol::messages::broker_registration_request::{Feature, Listener as RegisteredListener};
+use strata_protocol::messages::{BrokerHeartbeatRequest, BrokerRegistrationRequest};
+use strata_quorum::{OpenError, ProposeError, Quorum, QuorumOptions};
+use strata_types::{ErrorCode, NodeId, TopicId};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::archive_host::Host;
+use crate::broker::{Broker, now};
+use crate::config::{Config, Endpoint};
+use crate::configs::Configs;
+use crate::coordinators::Coordinators;
+use crate::features;
+use crate::fetch_sessions::FetchSessions;
+use crate::housekeeping;
+use crate::net::{self, Bound};
+use crate::partitions::Partitions;
+use crate::producer_ids::ProducerIds;
+
+/// How long `shutdown` waits for connections to finish what they have in flight.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+
+/// Why a broker did not start. Always one line.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("{0}")]
+    Config(#[from] strata_log::ConfigError),
+    #[error("the data directory {} cannot be used: {error}", path.display())]
+    DataDir { path: PathBuf, error: io::Error },
+    #[error("cannot listen on {listener}: {error}")]
+    Bind { listener: Endpoint, error: io::Error },
+    #[error("the logs cannot be opened: {0}")]
+    Logs(#[from] StorageError),
+    #[error("the metadata cannot be opened: {0}")]
+    Quorum(#[from] OpenError),
+    #[error("the broker cannot join its cluster: {0}")]
+    Propose(#[from] ProposeError),
+    #[error("the controller refused this broker: {0}")]
+    Refused(ErrorCode),
+    #[error("starting was interrupted")]
+    Interrupted,
+}
+
+/// A running broker.
+pub struct Server {
+    broker: Arc<Broker>,
+    local_addrs: Vec<SocketAddr>,
+    connections: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Server {
+    /// Starts a broker and returns once it serves requests. `remote` is the archive, if there is one.
+    pub async fn start(config: Config, remote: Option<Arc<dyn RemoteLog>>) -> Result<Self, StartError> {
+        let config = Arc::new(config);
+        config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        let configs = Configs::new(config.clone())?;
+        let cluster_id = cluster_id(&config)?;
+        let bound = bind(&config)?;
+        let partitions = Partitions::new(config.node_id);
+        partitions.set_manager(open_logs(&config, &configs, partitions.clone()).await?);
+        let started = Self::serve(config, configs, cluster_id, bound, partitions.clone(), remote).await;
+        if started.is_err() {
+            close_logs(&partitions).await;
+        }
+        started
+    }
+
+    async fn serve(
+        config: Arc<Config>,
+        configs: Configs,
+        cluster_id: Str,
+        bound: Vec<Bound>,
+        partitions: Arc<Partitions>,
+        remote: Option<Arc<dyn RemoteLog>>,
+    ) -> Result<Self, StartError> {
+        let advertised: Vec<Endpoint> = bound.iter().map(|bound| bound.advertised.clone()).collect();
+        let options = QuorumOptions::single(&config.data_dir, config.node_id, cluster_id.clone());
+        let quorum = Quorum::open(options).await?;
+        let epoch = join(&quorum, &config, &cluster_id, &advertised).await?;
+        let image = quorum.image();
+        blocking({
+            let (partitions, configs, image) = (partitions.clone(), configs.clone(), image.clone());
+            move || {
+                partitions.delete_strays(&image);
+                partitions.follow(&Image::default(), &image, &configs);
+            }
+        })
+        .await?;
+        let broker = Arc::new(Broker {
+            configs,
+            cluster_id,
+            node_id: config.node_id,
+            advertised,
+            quorum,
+            epoch,
+            partitions,
+            coordinators: Coordinators::default(),
+            fetch_sessions: FetchSessions::new(config.settings.fetch_session_slots_max),
+            producer_ids: ProducerIds::default(),
+            remote,
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            config,
+        });
+        housekeeping::start(&broker, image);
+        let (connections, stop) = (TaskTracker::new(), CancellationToken::new());
+        let local_addrs = bound.iter().map(|bound| bound.address).collect();
+        net::serve(&broker, bound, &connections, &stop);
+        tracing::info!(node = broker.node_id, cluster = %broker.cluster_id, listeners = ?local_addrs, "serving");
+        Ok(Self { broker, local_addrs, connections, stop })
+    }
+
+    /// Where the first listener listens, with its real port.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addrs[0]
+    }
+
+    /// What clients are told to connect to: `host:port` of every listener, by commas.
+    pub fn bootstrap(&self) -> String {
+        let hosts = self.broker.advertised.iter().map(|endpoint| match endpoint.host.contains(':') {
+            true => format!("[{}]:{}", endpoint.host, endpoint.port),
+            false => format!("{}:{}", endpoint.host, endpoint.port),
+        });
+        hosts.collect::<Vec<_>>().join(",")
+    }
+
+    pub fn cluster_id(&self) -> &str {
+        &self.broker.cluster_id
+    }
+
+    pub fn node_id(&self) -> NodeId {
+        self.broker.node_id
+    }
+
+    /// What the archiver works with. Stop the archiver before [`Server::shutdown`].
+    pub fn archive_host(&self) -> Arc<dyn ArchiveHost> {
+        Arc::new(Host::new(self.broker.clone()))
+    }
+
+    /// Resolves when the broker cannot go on, with the reason; the process should then end.
+    pub async fn failed(&self) -> String {
+        self.broker.partitions.failed().await
+    }
+
+    /// Stops: no new requests, what is in flight is answered within a bound, everything is flushed, and the logs are
+    /// marked as cleanly closed, so that the next start need not look at them.
+    pub async fn shutdown(self) {
+        let broker = &self.broker;
+        self.stop.cancel();
+        broker.stopping.cancel();
+        self.connections.close();
+        if tokio::time::timeout(DRAIN_MAX, self.connections.wait()).await.is_err() {
+            tracing::warn!(connections = self.connections.len(), "connections still had requests in flight");
+        }
+        broker.tasks.close();
+        if tokio::time::timeout(DRAIN_MAX, broker.tasks.wait()).await.is_err() {
+            tracing::warn!(tasks = broker.tasks.len(), "background tasks did not end in time");
+        }
+        broker.quorum.shutdown().await;
+        close_logs(&broker.partitions).await;
+    }
+}
+
+/// A server that is dropped without a shutdown stops serving; its logs are as after a crash.
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.broker.stopping.cancel();
+    }
+}
+
+async fn close_logs(partitions: &Partitions) {
+    let Some(manager) = partitions.take_manager() else { return };
+    match blocking(move || manager.close()).await {
+        Ok(Ok(())) => tracing::info!("the logs are closed"),
+        Ok(Err(error)) => tracing::error!("the logs could not be closed: {error}"),
+        Err(error) => tracing::error!("the logs could not be closed: {error}"),
+    }
+}
+
+/// Runs what touches the disk for long off the threads that serve requests.
+pub(crate) async fn blocking<R: Send + 'static>(
+    run: impl FnOnce() -> R + Send + 'static,
+) -> Result<R, StartError> {
+    tokio::task::spawn_blocking(run).await.map_err(|_| StartError::Interrupted)
+}
+
+/// The cluster that the data directory belongs to; a new one belongs to the one that the configuration names, or to one of
+/// its own. Whether both agree, the quorum checks.
+fn cluster_id(config: &Config) -> Result<Str, StartError> {
+    let path = &config.data_dir;
+    let found = std::fs::create_dir_all(path).and_then(|()| strata_quorum::cluster_id_of(path));
+    let found = found.map_err(|error| StartError::DataDir { path: path.clone(), error })?;
+    Ok(config.cluster_id.as_deref().map(Str::from).or(found).unwrap_or_else(new_cluster_id))
+}
+
+/// A random id that does not start with `-`, which command lines would take for an option.
+fn new_cluster_id() -> Str {
+    loop {
+        let id = TopicId(Uuid::new_v4()).to_string();
+        if !id.starts_with('-') {
+            return Str::from(id);
+        }
+    }
+}
+
+fn bind(config: &Config) -> Result<Vec<Bound>, StartError> {
+    let bind = |listener| {
+        Bound::bind(listener, config.settings.listen_backlog)
+            .map_err(|error| StartError::Bind { listener: listener.bind.clone(), error })
+    };
+    config.listeners.iter().map(bind).collect()
+}
+
+async fn open_logs(
+    config: &Config,
+    configs: &Configs,
+    listener: Arc<Partitions>,
+) -> Result<LogManager, StartError> {
+    let options = LogManagerOptions {
+        dir: config.data_dir.clone(),
+        default_config: Arc::new(configs.log_config(&Image::default(), "")),
+        open_files_max: config.settings.open_files_max,
+        listener: Some(listener),
+        now: now(),
+    };
+    Ok(blocking(move || LogManager::open(options)).await??)
+}
+
+/// Registers this run of the broker and takes up work. Answers the broker's epoch.
+async fn join(
+    quorum: &Quorum,
+    config: &Config,
+    cluster_id: &Str,
+    advertised: &[Endpoint],
+) -> Result<i64, StartError> {
+    let initial = features::SUPPORTED.iter().filter(|feature| feature.initial > 0);
+    let initial: Vec<_> = initial.map(|feature| (feature.name, feature.initial)).collect();
+    quorum.propose(|image| controller::bootstrap(image, &initial)).await?;
+    let registration = BrokerRegistrationRequest {
+        broker_id: config.node_id,
+        cluster_id: cluster_id.clone(),
+        incarnation_id: Uuid::new_v4(),
+        listeners: advertised.iter().map(registered).collect(),
+        features: features::SUPPORTED
+            .iter()
+            .map(|feature| Feature {
+                name: Str::from_static(feature.name),
+                min_supported_version: feature.min,
+                max_supported_version: feature.max,
+                ..Default::default()
+            })
+            .collect(),
+        rack: config.settings.broker_rack.as_deref().map(Str::from),
+        log_dirs: vec![quorum.directory_id()],
+        ..Default::default()
+    };
+    // Nobody else can be this broker: the data directory is locked.
+    let session_alive = false;
+    let given = quorum
+        .propose(|image| controller::register_broker(image, cluster_id, &registration, session_alive))
+        .await?;
+    accepted(given.error_code)?;
+    let heartbeat = BrokerHeartbeatRequest {
+        broker_id: config.node_id,
+        broker_epoch: given.broker_epoch,
+        current_metadata_offset: quorum.image().next_offset().0 - 1,
+        want_fence: false,
+        ..Default::default()
+    };
+    let answer = quorum.propose(|image| controller::broker_heartbeat(image, &heartbeat)).await?;
+    accepted(answer.error_code)?;
+    Ok(given.broker_epoch)
+}
+
+fn registered(endpoint: &Endpoint) -> RegisteredListener {
+    RegisteredListener {
+        name: Str::from(endpoint.name.as_str()),
+        host: Str::from(endpoint.host.as_str()),
+        port: endpoint.port,
+        // PLAINTEXT, the only one there is yet.
+        security_protocol: 0,
+        ..Default::default()
+    }
+}
+
+fn accepted(code: i16) -> Result<(), StartError> {
+    match ErrorCode::from_code(code) {
+        Some(ErrorCode::None) => Ok(()),
+        code => Err(StartError::Refused(code.unwrap_or(ErrorCode::UnknownServerError))),
+    }
+}

@@ -1,0 +1,10 @@
+//! The broker by what it answers: raw requests over TCP, on port 0 and a data directory of the test's own.
+
+mod support;
+
+mod configs;
+mod groups;
+mod life;
+mod records;
+mod topics;
+mod wire;
