@@ -14,6 +14,7 @@
 mod admin;
 mod client;
 mod connection;
+mod consumer;
 mod error;
 mod list_offsets;
 mod metadata;
@@ -29,6 +30,9 @@ pub use admin::{
 };
 pub use client::{Client, CoordinatorType};
 pub use connection::Connection;
+pub use consumer::{
+    Assignor, AutoOffsetReset, Consumer, ConsumerEvent, ConsumerOptions, ConsumerRecord, SeekTo,
+};
 pub use error::{ClientError, Result};
 pub use list_offsets::{ListedOffset, OffsetSpec};
 pub use metadata::{Broker, Metadata, Partition, Topic};
