@@ -104,6 +104,8 @@ fn each_resource_fails_or_succeeds_by_itself() {
         resource(BROKER, "", &set),
         resource(BROKER, "1", &set),
         resource(99, "t", &set),
+        resource(TOPIC, "", &set),
+        resource(TOPIC, "a/b", &set),
     ];
     let outcomes = altered_all(&mut cluster, resources, false);
     let expected = [
@@ -114,6 +116,11 @@ fn each_resource_fails_or_succeeds_by_itself() {
         OK,
         OK,
         error(ErrorCode::InvalidRequest, "Unknown resource type 99"),
+        error(ErrorCode::InvalidRequest, "Default topic resources are not allowed."),
+        error(
+            ErrorCode::InvalidTopicException,
+            "Topic name is invalid: 'a/b' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'",
+        ),
     ];
     assert_eq!(outcomes, expected);
     for resource in [ConfigResource::BrokerDefault, ConfigResource::Broker(1)] {

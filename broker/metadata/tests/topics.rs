@@ -142,15 +142,6 @@ fn a_name_that_occurs_twice_creates_nothing() {
 }
 
 #[test]
-fn two_names_of_one_request_can_collide() {
-    let mut cluster = Cluster::of(1);
-    let topics = vec![topic("a.b", 1, 1), topic("a_b", 1, 1)];
-    let response = cluster.create_topics(&CreateTopicsRequest { topics, ..Default::default() });
-    let codes: Vec<_> = response.topics.iter().map(|t| t.error_code).collect();
-    assert_eq!(codes, [0, ErrorCode::InvalidTopicException.code()]);
-}
-
-#[test]
 fn validating_only_answers_alike_and_changes_nothing() {
     let mut cluster = Cluster::of(1);
     let before = cluster.log.len();
@@ -348,9 +339,8 @@ fn a_topic_grows_and_never_shrinks() {
     assert_eq!(grown(&mut cluster, "t", 5, None), refused(message));
     let message = "The topic t currently has 5 partition(s); 4 would not be an increase.";
     assert_eq!(grown(&mut cluster, "t", 4, None), refused(message));
-    let expected =
-        error(ErrorCode::UnknownTopicOrPartition, "This server does not host this topic-partition.");
-    assert_eq!(grown(&mut cluster, "none", 4, None), expected);
+    let unknown = ErrorCode::UnknownTopicOrPartition.code();
+    assert_eq!(grown(&mut cluster, "none", 4, None), (unknown, None));
     let expected = error(ErrorCode::PolicyViolation, "Unable to perform excessively large batch operation.");
     assert_eq!(grown(&mut cluster, "t", i32::MAX, None), expected);
 }

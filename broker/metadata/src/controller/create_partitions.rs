@@ -8,7 +8,6 @@ use strata_protocol::messages::{CreatePartitionsRequest, CreatePartitionsRespons
 use strata_types::{ErrorCode, NodeId};
 
 use super::create_topics::{check_manual, new_partition};
-use super::delete_topics::unknown_topic;
 use super::placement::Placer;
 use super::{ApiError, Decision, PARTITIONS_PER_REQUEST_MAX, duplicates, outcome};
 use crate::{Image, MetadataRecord};
@@ -54,7 +53,9 @@ fn grow(
     placer: &mut Placer,
     room: &mut i64,
 ) -> Result<Vec<MetadataRecord>, ApiError> {
-    let topic = image.topic(&request.name).ok_or_else(unknown_topic)?;
+    // Kafka leaves this error without a text.
+    let unknown = ApiError { code: ErrorCode::UnknownTopicOrPartition, message: None };
+    let topic = image.topic(&request.name).ok_or(unknown)?;
     let before = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
     if request.count == before {
         let message = format!("Topic already has {before} partition(s).");

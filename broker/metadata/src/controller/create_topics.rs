@@ -8,7 +8,6 @@
 //! - A topic and its partitions and configs are one batch of the log: all of it, or none.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use strata_protocol::Str;
 use strata_protocol::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic};
@@ -81,7 +80,7 @@ pub fn create_topics(
             Err(error) => CreatableTopicResult {
                 name: topic.name.clone(),
                 error_code: error.code.code(),
-                error_message: Some(error.message),
+                error_message: error.message,
                 ..Default::default()
             },
         });
@@ -122,7 +121,6 @@ fn check_topic(
         true => place(topic, defaults, placer)?,
         false => manual_assignment(image, topic)?,
     };
-    names.take(&name);
     Ok(NewTopic { name, configs, assignment })
 }
 
@@ -303,31 +301,28 @@ fn created(new: &NewTopic, id: TopicId, rules: &dyn ConfigRules) -> CreatableTop
     }
 }
 
-/// The names that are taken, by topics that exist and by those that this request creates.
+/// The names that are taken. Two names of one request may collide with each other: Kafka only looks at what exists.
 struct Names<'a> {
     image: &'a Image,
     /// Names with every `.` as `_`, to the name itself; made when the first name asks that could collide.
     collisions: Option<BTreeMap<String, TopicName>>,
-    taken: Vec<TopicName>,
 }
 
 impl<'a> Names<'a> {
     fn new(image: &'a Image) -> Self {
-        Self { image, collisions: None, taken: Vec::new() }
+        Self { image, collisions: None }
     }
 
     fn check(&mut self, name: &str) -> Result<TopicName, ApiError> {
-        let legal = TopicName::new(name).map_err(|why| {
-            ApiError::new(ErrorCode::InvalidTopicException, Illegal { name, why }.to_string())
-        })?;
+        let legal = TopicName::new(name).map_err(|why| illegal_name(name, why))?;
         if self.image.topic(name).is_some() {
             let message = format!("Topic '{name}' already exists.");
             return Err(ApiError::new(ErrorCode::TopicAlreadyExists, message));
         }
         if has_collision_chars(name) {
-            let (image, taken) = (self.image, &self.taken);
+            let image = self.image;
             let known = self.collisions.get_or_insert_with(|| {
-                let names = image.topics().map(|topic| &topic.name).chain(taken);
+                let names = image.topics().map(|topic| &topic.name);
                 let names = names.filter(|name| has_collision_chars(name.as_str()));
                 names.map(|name| (unified(name.as_str()), name.clone())).collect()
             });
@@ -337,13 +332,6 @@ impl<'a> Names<'a> {
             }
         }
         Ok(legal)
-    }
-
-    fn take(&mut self, name: &TopicName) {
-        if let Some(known) = &mut self.collisions {
-            known.insert(unified(name.as_str()), name.clone());
-        }
-        self.taken.push(name.clone());
     }
 }
 
@@ -356,27 +344,18 @@ fn unified(name: &str) -> String {
 }
 
 /// Kafka's words for an illegal name.
-struct Illegal<'a> {
-    name: &'a str,
-    why: InvalidTopicName,
-}
-
-impl fmt::Display for Illegal<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.name;
-        f.write_str("Topic name is invalid: ")?;
-        match self.why {
-            InvalidTopicName::Empty => f.write_str("the empty string is not allowed"),
-            InvalidTopicName::Dots => write!(f, "'{name}' is not allowed"),
-            InvalidTopicName::TooLong => {
-                write!(f, "the length of '{name}' is longer than the max allowed length 249")
-            }
-            InvalidTopicName::IllegalCharacter => {
-                write!(
-                    f,
-                    "'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"
-                )
-            }
+pub(super) fn illegal_name(name: &str, why: InvalidTopicName) -> ApiError {
+    let why = match why {
+        InvalidTopicName::Empty => "the empty string is not allowed".to_owned(),
+        InvalidTopicName::Dots => format!("'{name}' is not allowed"),
+        InvalidTopicName::TooLong => {
+            format!("the length of '{name}' is longer than the max allowed length 249")
         }
-    }
+        InvalidTopicName::IllegalCharacter => {
+            format!(
+                "'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"
+            )
+        }
+    };
+    ApiError::new(ErrorCode::InvalidTopicException, format!("Topic name is invalid: {why}"))
 }

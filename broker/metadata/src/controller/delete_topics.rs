@@ -23,27 +23,38 @@ pub fn delete_topics(image: &Image, request: &DeleteTopicsRequest) -> Decision<D
     let wanted: Vec<(Option<Str>, Uuid)> = names.chain(states).collect();
     let too_big = wanted.len() > TOPICS_PER_REQUEST_MAX;
 
-    let twice = Twice::new(image, &wanted);
-    let mut answered = BTreeSet::new();
+    let twice = Twice {
+        names: duplicates(wanted.iter().filter_map(|(name, _)| name.as_ref())),
+        ids: duplicates(wanted.iter().filter(|(name, _)| name.is_none()).map(|(_, id)| id)),
+    };
+    let found: Vec<_> = wanted.iter().map(|(name, id)| find(image, name.as_ref(), id, &twice)).collect();
+    let in_both_ways = duplicates(found.iter().flatten().map(|topic| topic.id));
+
     let mut records = Vec::new();
     let mut responses = Vec::with_capacity(wanted.len());
-    for (name, id) in &wanted {
-        let result = match too_big {
-            true => Err(ApiError::too_many("Unable to perform excessively large batch operation.")),
-            false => find(image, name.as_ref(), *id, &twice),
-        };
-        // What is named twice in the same way is answered once.
-        if result.is_err() && !answered.insert((name.clone(), *id)) {
+    let mut answered = BTreeSet::new();
+    for ((given_name, given_id), found) in wanted.iter().zip(found) {
+        let topic = found.as_ref().ok().copied();
+        let name = topic.map(|topic| topic.name.as_str().into()).or_else(|| given_name.clone());
+        let topic_id = topic.map_or(*given_id, |topic| topic.id.0);
+        // What is named twice is answered once.
+        if !answered.insert((name.clone(), topic_id)) {
             continue;
         }
-        let topic = result.as_ref().ok().copied();
-        if let Some(topic) = topic {
-            records.push(RemoveTopicRecord { topic_id: topic.id.0, ..Default::default() }.into());
-        }
-        let (error_code, error_message) = outcome(result.map(drop));
+        let result = match found {
+            _ if too_big => Err(ApiError::too_many("Unable to perform excessively large batch operation.")),
+            Ok(topic) if in_both_ways.contains(&topic.id) => {
+                let message = "The provided topic name maps to an ID that was already supplied.";
+                Err(ApiError::new(ErrorCode::InvalidRequest, message))
+            }
+            found => found.map(|topic| {
+                records.push(RemoveTopicRecord { topic_id: topic.id.0, ..Default::default() }.into());
+            }),
+        };
+        let (error_code, error_message) = outcome(result);
         responses.push(DeletableTopicResult {
-            name: topic.map(|topic| topic.name.as_str().into()).or_else(|| name.clone()),
-            topic_id: topic.map_or(*id, |topic| topic.id.0),
+            name,
+            topic_id,
             error_code,
             error_message,
             ..Default::default()
@@ -52,50 +63,31 @@ pub fn delete_topics(image: &Image, request: &DeleteTopicsRequest) -> Decision<D
     (records, DeleteTopicsResponse { responses, ..Default::default() })
 }
 
-/// What the request names more than once.
-struct Twice {
-    names: BTreeSet<Str>,
-    ids: BTreeSet<Uuid>,
-    /// Ids of topics that are named by id, so that the same topic's name is one too many.
-    given_ids: BTreeSet<Uuid>,
-}
-
-impl Twice {
-    fn new(image: &Image, wanted: &[(Option<Str>, Uuid)]) -> Self {
-        let ids = || wanted.iter().filter(|(name, _)| name.is_none()).map(|(_, id)| *id);
-        Self {
-            names: duplicates(wanted.iter().filter_map(|(name, _)| name.clone())),
-            ids: duplicates(ids()),
-            given_ids: ids().filter(|&id| image.topic_by_id(TopicId(id)).is_some()).collect(),
-        }
-    }
+/// What the request names more than once in the same way.
+struct Twice<'a> {
+    names: BTreeSet<&'a Str>,
+    ids: BTreeSet<&'a Uuid>,
 }
 
 fn find<'a>(
     image: &'a Image,
     name: Option<&Str>,
-    id: Uuid,
-    twice: &Twice,
+    id: &Uuid,
+    twice: &Twice<'_>,
 ) -> Result<&'a Arc<Topic>, ApiError> {
     let refuse = |message: &'static str| Err(ApiError::new(ErrorCode::InvalidRequest, message));
     match name {
         Some(_) if !id.is_nil() => refuse("You may not specify both topic name and topic id."),
         Some(name) if twice.names.contains(name) => refuse("Duplicate topic name."),
-        Some(name) => match image.topic(name) {
-            Some(topic) if twice.given_ids.contains(&topic.id.0) => {
-                refuse("The provided topic name maps to an ID that was already supplied.")
-            }
-            Some(topic) => Ok(topic),
-            None => Err(unknown_topic()),
-        },
+        Some(name) => image.topic(name).ok_or_else(unknown_topic),
         None if id.is_nil() => refuse("Neither topic name nor id were specified."),
-        None if twice.ids.contains(&id) => refuse("Duplicate topic id."),
-        None => image.topic_by_id(TopicId(id)).ok_or_else(|| {
+        None if twice.ids.contains(id) => refuse("Duplicate topic id."),
+        None => image.topic_by_id(TopicId(*id)).ok_or_else(|| {
             ApiError::new(ErrorCode::UnknownTopicId, "This server does not host this topic ID.")
         }),
     }
 }
 
-pub(super) fn unknown_topic() -> ApiError {
+fn unknown_topic() -> ApiError {
     ApiError::new(ErrorCode::UnknownTopicOrPartition, "This server does not host this topic-partition.")
 }

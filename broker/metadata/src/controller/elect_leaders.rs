@@ -1,6 +1,7 @@
 //! ElectLeaders (43), versions 0–2 (KIP-183, KIP-460): an operator asks for the preferred leader, or for any leader at all.
 //!
-//! Without a list of partitions all are meant, and only those are answered that an election changes or that fail.
+//! Without a list of partitions all are meant; every topic is answered, with those partitions that an election changes or
+//! that fail.
 
 use strata_protocol::Str;
 use strata_protocol::messages::elect_leaders_response::{PartitionResult, ReplicaElectionResult};
@@ -24,10 +25,7 @@ pub fn elect_leaders(image: &Image, request: &ElectLeadersRequest) -> Decision<E
     let election = match request.election_type {
         0 => Election::Preferred,
         1 => Election::Unclean,
-        _ => {
-            let error_code = ErrorCode::InvalidRequest.code();
-            return (Vec::new(), ElectLeadersResponse { error_code, ..Default::default() });
-        }
+        other => return (Vec::new(), unknown_election(request, other)),
     };
     let mut records = Vec::new();
     let replica_election_results = match &request.topic_partitions {
@@ -40,12 +38,22 @@ pub fn elect_leaders(image: &Image, request: &ElectLeadersRequest) -> Decision<E
                 results_of(topic.topic.clone(), results)
             })
             .collect(),
-        None => {
-            let all = image.topics().map(|topic| elect_all(image, topic, election, &mut records));
-            all.filter(|topic| !topic.partition_result.is_empty()).collect()
-        }
+        None => image.topics().map(|topic| elect_all(image, topic, election, &mut records)).collect(),
     };
     (records, ElectLeadersResponse { replica_election_results, ..Default::default() })
+}
+
+fn unknown_election(request: &ElectLeadersRequest, election_type: i8) -> ElectLeadersResponse {
+    let message = format!("Unknown election type {election_type}");
+    let refuse = |&id: &PartitionId| (id, Err(ApiError::new(ErrorCode::InvalidRequest, message.as_str())));
+    let wanted = request.topic_partitions.iter().flatten();
+    ElectLeadersResponse {
+        error_code: ErrorCode::InvalidRequest.code(),
+        replica_election_results: wanted
+            .map(|topic| results_of(topic.topic.clone(), topic.partitions.iter().map(refuse)))
+            .collect(),
+        ..Default::default()
+    }
 }
 
 fn elect_all(

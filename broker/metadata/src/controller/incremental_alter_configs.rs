@@ -8,12 +8,12 @@ use strata_protocol::Str;
 use strata_protocol::messages::incremental_alter_configs_request::AlterConfigsResource;
 use strata_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use strata_protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
-use strata_types::ErrorCode;
+use strata_types::{ErrorCode, InvalidTopicName};
 
-use super::create_topics::value_too_long;
+use super::create_topics::{illegal_name, value_too_long};
 use super::{ApiError, CONFIG_VALUE_BYTES_MAX, ConfigRules, Decision, duplicates, outcome};
 use crate::image::config_record;
-use crate::{ConfigResource, Image, MetadataRecord};
+use crate::{ConfigResource, Image, MetadataRecord, UnknownResource};
 
 const SET: i8 = 0;
 const DELETE: i8 = 1;
@@ -101,8 +101,13 @@ pub(super) fn find_resource(
     resource_type: i8,
     name: &str,
 ) -> Result<ConfigResource, ApiError> {
-    let resource = ConfigResource::parse(resource_type, name)
-        .map_err(|unknown| ApiError::new(ErrorCode::InvalidRequest, unknown.to_string()))?;
+    let resource = ConfigResource::parse(resource_type, name).map_err(|unknown| match unknown {
+        UnknownResource::Topic(InvalidTopicName::Empty) => {
+            ApiError::new(ErrorCode::InvalidRequest, "Default topic resources are not allowed.")
+        }
+        UnknownResource::Topic(why) => illegal_name(name, why),
+        other => ApiError::new(ErrorCode::InvalidRequest, other.to_string()),
+    })?;
     match &resource {
         ConfigResource::Topic(name) if image.topic(name.as_str()).is_none() => {
             let message = format!("The topic '{name}' does not exist.");

@@ -80,12 +80,12 @@ pub struct TopicDefaults {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ApiError {
     code: ErrorCode,
-    message: Str,
+    message: Option<Str>,
 }
 
 impl ApiError {
     fn new(code: ErrorCode, message: impl Into<Str>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: Some(message.into()) }
     }
 
     /// What a request gets that is too big to be one batch of the log.
@@ -98,7 +98,7 @@ impl ApiError {
 fn outcome(result: Result<(), ApiError>) -> (i16, Option<Str>) {
     match result {
         Ok(()) => (ErrorCode::None.code(), None),
-        Err(error) => (error.code.code(), Some(error.message)),
+        Err(error) => (error.code.code(), error.message),
     }
 }
 
