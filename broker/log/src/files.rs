@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -41,6 +41,19 @@ struct Entry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FileId(u64);
 
+/// A file that stays open for as long as this is held.
+pub(crate) struct OpenFile {
+    pub(crate) file: Arc<File>,
+    pub(crate) path: PathBuf,
+}
+
+impl OpenFile {
+    /// Puts the file's content on stable storage.
+    pub(crate) fn sync(&self) -> Result<(), StorageError> {
+        disk::sync(&self.file, &self.path)
+    }
+}
+
 impl FileCache {
     /// A cache of at most `files_max` open files (at least one).
     pub fn new(files_max: usize) -> Self {
@@ -66,11 +79,7 @@ impl FileCache {
     }
 
     /// The open file at `path`, which `id` stands for.
-    pub(crate) fn get(
-        &self,
-        id: FileId,
-        path: impl FnOnce() -> std::path::PathBuf,
-    ) -> Result<Arc<File>, StorageError> {
+    pub(crate) fn get(&self, id: FileId, path: impl FnOnce() -> PathBuf) -> Result<Arc<File>, StorageError> {
         let mut open = self.0.open.lock();
         open.clock += 1;
         let now = open.clock;

@@ -325,12 +325,10 @@ fn topic_id_of(folder: &Path) -> Result<Option<TopicId>, StorageError> {
     if let Some(id) = checkpoint::read_topic_id(&path)? {
         return Ok(Some(id));
     }
-    let has_records = |name: &String| {
-        let bytes = std::fs::metadata(folder.join(name)).map_or(0, |metadata| metadata.len());
-        name.ends_with(".log") && bytes > 0
-    };
-    if disk::list(folder)?.iter().any(has_records) {
-        return Err(StorageError::corrupt(&path, "it is missing, and the folder holds records"));
+    for name in disk::list(folder)?.iter().filter(|name| name.ends_with(".log")) {
+        if disk::size(&folder.join(name))?.is_some_and(|bytes| bytes > 0) {
+            return Err(StorageError::corrupt(&path, "it is missing, and the folder holds records"));
+        }
     }
     disk::remove_folder(folder)?;
     Ok(None)

@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 
 use strata_types::{Offset, TimestampMs};
 
-use super::{Log, Writer, recover};
+use super::{Log, Shared, Writer, recover};
+use crate::files::OpenFile;
 use crate::producers::{self, path_of};
 use crate::segment::Segment;
 use crate::{LogConfig, ReadError, StorageError, disk};
@@ -30,13 +31,10 @@ impl Log {
         self.check_online()?;
         let (files, end, truncations, folder, is_new) = {
             let shared = self.shared.read();
-            let unflushed = shared.segments.iter().filter(|segment| segment.base() >= shared.flushed_base);
-            let files = unflushed
-                .map(|segment| Ok((segment.open()?, segment.path().to_path_buf())))
-                .collect::<Result<Vec<_>, StorageError>>()?;
+            let files = shared.unflushed(true)?;
             (files, shared.end(), shared.truncations, shared.folder_changed, shared.folder_is_new)
         };
-        let synced = files.iter().try_for_each(|(file, path)| disk::sync(file, path));
+        let synced = files.iter().try_for_each(OpenFile::sync);
         let synced = synced.and_then(|()| if folder { self.sync_folder(is_new) } else { Ok(()) });
         synced.inspect_err(|error| self.go_offline(error))?;
         let mut shared = self.shared.write();
@@ -51,6 +49,27 @@ impl Log {
             }
         }
         Ok(shared.durable)
+    }
+
+    /// Puts segments on stable storage that nothing is appended to any more. Under `strata.durability=os` nothing else
+    /// does, and without it recovery after a power loss would have to check all of the log.
+    fn flush_sealed(&self) -> Result<(), StorageError> {
+        let (files, sealed_end, truncations, is_new) = {
+            let shared = self.shared.read();
+            (shared.unflushed(false)?, shared.active().base(), shared.truncations, shared.folder_is_new)
+        };
+        if files.is_empty() {
+            return Ok(());
+        }
+        let synced = files.iter().try_for_each(OpenFile::sync).and_then(|()| self.sync_folder(is_new));
+        synced.inspect_err(|error| self.go_offline(error))?;
+        let mut shared = self.shared.write();
+        if shared.truncations == truncations {
+            shared.durable = shared.durable.max(sealed_end);
+            shared.flushed_base = shared.flushed_base.max(sealed_end);
+            shared.folder_is_new &= !is_new;
+        }
+        Ok(())
     }
 
     fn sync_folder(&self, is_new: bool) -> Result<(), StorageError> {
@@ -246,6 +265,10 @@ impl Log {
         if writer.closed {
             return Ok(self.durable_offset());
         }
+        if self.deleted.load(Ordering::Acquire) {
+            return Ok(self.durable_offset());
+        }
+        self.flush_sealed()?;
         self.shared.write().epochs.sync()?;
         if writer.producers.changed {
             self.write_snapshot(&mut writer)?;
@@ -296,5 +319,21 @@ impl Log {
     pub(crate) fn abandon(&self) {
         self.deleted.store(true, Ordering::Release);
         self.writer.lock().closed = true;
+    }
+}
+
+impl Shared {
+    /// The files that may have content which is not on stable storage, without the active segment's unless it is asked
+    /// for.
+    fn unflushed(&self, with_active: bool) -> Result<Vec<OpenFile>, StorageError> {
+        let active = self.active().base();
+        let mut files = Vec::new();
+        for segment in self.segments.iter().filter(|segment| segment.base() >= self.flushed_base) {
+            let sealed = segment.base() != active;
+            if sealed || with_active {
+                files.extend(segment.files_to_sync(sealed)?);
+            }
+        }
+        Ok(files)
     }
 }

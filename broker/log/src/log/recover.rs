@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | clean | as they are | as it is |
 //! | page cache | as they are | checked from the last index entry on |
-//! | recovery point | checked where they end above it | checked from it on |
+//! | recovery point | checked above it | checked above it, indexes made again |
 //!
 //! An index that is missing or does not fit its log is made again. The first damage ends the log: what is behind it is
 //! cut off.
@@ -21,7 +21,7 @@ use strata_types::{Offset, TopicId};
 use super::{Log, LogOptions, RecoveryReport, Shared, Trust, Writer};
 use crate::epochs::EpochCache;
 use crate::producers::{self, Change, Producers, Verdict, path_of};
-use crate::segment::Segment;
+use crate::segment::{Believed, Segment};
 use crate::transactions::Transactions;
 use crate::{StorageError, checkpoint, disk};
 
@@ -196,15 +196,15 @@ fn load_segments(
     let mut bases = bases.iter().copied().peekable();
     while let Some(base) = bases.next() {
         let next = bases.peek().copied();
-        // The offset from which on the content is not believed; `None`: all of it is.
-        let suspect_from = match recovery.trust {
+        let suspect = match recovery.trust {
             Trust::Clean => None,
-            Trust::PageCache => next.is_none().then_some(Offset(i64::MAX)),
+            Trust::PageCache => next.is_none().then_some(Believed::Indexed),
             Trust::RecoveryPoint => {
-                next.is_none_or(|next| next > recovery.recovery_point).then_some(recovery.recovery_point)
+                let above = next.is_none_or(|next| next > recovery.recovery_point);
+                above.then_some(Believed::Below(recovery.recovery_point))
             }
         };
-        let loaded = match suspect_from {
+        let loaded = match suspect {
             None => Segment::load(dir, base, files)?,
             Some(_) => None,
         };
@@ -212,8 +212,9 @@ fn load_segments(
             segments.push_back(segment);
             continue;
         }
-        let from = suspect_from.unwrap_or(Offset::ZERO);
-        let mut recovered = Segment::recover(dir, base, files, from, index_interval_bytes)?;
+        // An index does not fit a log that should be whole: nothing of it is believed.
+        let believed = suspect.unwrap_or(Believed::Below(Offset::ZERO));
+        let mut recovered = Segment::recover(dir, base, files, believed, index_interval_bytes)?;
         report.segments_scanned += 1;
         report.bytes_scanned += recovered.scanned_bytes;
         report.bytes_cut += recovered.cut_bytes;
@@ -226,7 +227,7 @@ fn load_segments(
             tracing::warn!(dir = %dir.display(), segment = %base, "a segment is damaged: the log ends there");
             for lost in bases.by_ref() {
                 let lost =
-                    Segment::recover(dir, lost, files, Offset(i64::MAX), index_interval_bytes)?.segment;
+                    Segment::recover(dir, lost, files, Believed::Indexed, index_interval_bytes)?.segment;
                 report.bytes_cut += lost.bytes();
                 lost.remove()?;
             }

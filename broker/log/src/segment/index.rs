@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use std::io::IoSlice;
 
-use crate::files::FileId;
+use crate::files::{FileId, OpenFile};
 use crate::{FileCache, StorageError, disk};
 
 /// How many entries wait in memory at most.
@@ -86,8 +86,8 @@ impl<E: Entry> Index<E> {
 
     /// The index as it stands on disk; `None` if it is not there or cannot be one.
     pub(super) fn load(files: &FileCache, path: PathBuf) -> Result<Option<Self>, StorageError> {
-        let Ok(metadata) = std::fs::metadata(&path) else { return Ok(None) };
-        let bytes = metadata.len() as usize;
+        let Some(bytes) = disk::size(&path)? else { return Ok(None) };
+        let bytes = bytes as usize;
         if !bytes.is_multiple_of(E::BYTES) {
             return Ok(None);
         }
@@ -108,9 +108,9 @@ impl<E: Entry> Index<E> {
         (self.written + self.pending.len()) * E::BYTES
     }
 
-    /// Makes room in memory, so that pushing cannot fail.
-    pub(super) fn reserve(&mut self) -> Result<(), StorageError> {
-        if self.pending.len() >= PENDING_ENTRIES_MAX { self.write_pending() } else { Ok(()) }
+    /// Whether what waits in memory should be written before more is added.
+    pub(super) fn is_due(&self) -> bool {
+        self.pending.len() >= PENDING_ENTRIES_MAX
     }
 
     pub(super) fn push(&mut self, entry: E) {
@@ -161,6 +161,10 @@ impl<E: Entry> Index<E> {
         self.written += self.pending.len();
         self.pending = Vec::new();
         Ok(())
+    }
+
+    pub(super) fn open_file(&self) -> Result<OpenFile, StorageError> {
+        Ok(OpenFile { file: self.open()?, path: self.path.clone() })
     }
 
     pub(super) fn remove(&self) -> Result<(), StorageError> {
@@ -215,7 +219,9 @@ mod tests {
         let files = FileCache::new(4);
         let mut index = Index::create(&files, dir.path().join("0.index")).unwrap();
         for n in 0..entries {
-            index.reserve().unwrap();
+            if index.is_due() {
+                index.write_pending().unwrap();
+            }
             index.push(OffsetEntry { relative_offset: n * 10, position: n * 100 });
         }
         index

@@ -15,7 +15,7 @@ use self::index::{Index, OffsetEntry, TimeEntry};
 pub(crate) use self::scan::{Located, Scan};
 pub use self::transactions::AbortedTxn;
 use self::transactions::TxnIndex;
-use crate::files::FileId;
+use crate::files::{FileId, OpenFile};
 use crate::{FileCache, StorageError, disk};
 
 /// Positions within a segment are 31 bits in its index.
@@ -113,7 +113,7 @@ impl Segment {
 
     fn load_files(folder: &Path, base: Offset, files: &FileCache) -> Result<Option<Self>, StorageError> {
         let path = file_path(folder, base, "log");
-        let metadata = std::fs::metadata(&path).map_err(StorageError::io("read", &path))?;
+        let bytes = disk::size(&path)?.ok_or_else(|| StorageError::corrupt(&path, "it is gone"))?;
         let Some(offsets) = Index::load(files, file_path(folder, base, "index"))? else { return Ok(None) };
         let Some(times) = Index::load(files, file_path(folder, base, "timeindex"))? else { return Ok(None) };
         let transactions = TxnIndex::load(file_path(folder, base, "txnindex"))?;
@@ -121,7 +121,7 @@ impl Segment {
             base,
             files: files.clone(),
             file: files.register(),
-            bytes: metadata.len(),
+            bytes,
             end: base,
             offsets,
             times,
@@ -134,13 +134,13 @@ impl Segment {
         }))
     }
 
-    /// Opens a segment that may be damaged: from `trusted` on (or from the last index entry below it), every batch is
-    /// checked, the indexes are made again, and everything from the first damage on is cut off.
+    /// Opens a segment that may be damaged: what `believed` does not cover is checked, batch by batch, and everything
+    /// from the first damage on is cut off. The indexes are made again along the way.
     pub(crate) fn recover(
         folder: &Path,
         base: Offset,
         files: &FileCache,
-        trusted: Offset,
+        believed: Believed,
         index_interval_bytes: usize,
     ) -> Result<Recovered, StorageError> {
         let loaded = Self::load_files(folder, base, files)?;
@@ -149,9 +149,15 @@ impl Segment {
             None => Self::without_indexes(folder, base, files)?,
         };
         let on_disk = segment.bytes;
-        let from = segment.trusted_position(trusted, on_disk)?;
-        segment.rebuild(from, on_disk, index_interval_bytes)?;
-        let scanned_bytes = segment.bytes - from;
+        let from = match believed {
+            Believed::Indexed => segment.last_indexed(on_disk)?,
+            Believed::Below(_) => segment.forget_indexes()?,
+        };
+        let checked_from = match believed {
+            Believed::Indexed => Offset::ZERO,
+            Believed::Below(offset) => offset,
+        };
+        let scanned_bytes = segment.rebuild(from, on_disk, checked_from, index_interval_bytes)?;
         let cut_bytes = on_disk - segment.bytes;
         if cut_bytes > 0 {
             disk::set_len(&*segment.open()?, &segment.path, segment.bytes)?;
@@ -169,34 +175,37 @@ impl Segment {
             .ok_or_else(|| StorageError::corrupt(&path, "its indexes cannot be made"))
     }
 
-    /// The last indexed batch below `trusted` that is really one.
-    fn trusted_position(&mut self, trusted: Offset, on_disk: u64) -> Result<u64, StorageError> {
-        let base = self.base;
-        let below = |relative: i32| base + i64::from(relative) < trusted;
-        self.offsets
-            .truncate_where(|entry| below(entry.relative_offset) && (entry.position as u64) < on_disk)?;
-        let Some(last) = self.offsets.last() else {
-            self.offsets.truncate_where(|_| false)?;
-            self.times.truncate_where(|_| false)?;
-            return Ok(0);
-        };
+    fn forget_indexes(&mut self) -> Result<u64, StorageError> {
+        self.offsets.truncate_where(|_| false)?;
+        self.times.truncate_where(|_| false)?;
+        Ok(0)
+    }
+
+    /// Where the last indexed batch starts, if it is really one. Its own entries are made again.
+    fn last_indexed(&mut self, on_disk: u64) -> Result<u64, StorageError> {
+        self.offsets.truncate_where(|entry| (entry.position as u64) < on_disk)?;
+        let Some(last) = self.offsets.last() else { return self.forget_indexes() };
         let position = last.position as u64;
         let first = self.scan(position, on_disk)?.next();
         let fits = matches!(first, Some(Ok(batch))
-            if batch.header.last_offset() == base + i64::from(last.relative_offset));
+            if batch.header.last_offset() == self.base + i64::from(last.relative_offset));
         if !fits {
-            self.offsets.truncate_where(|_| false)?;
-            self.times.truncate_where(|_| false)?;
-            return Ok(0);
+            return self.forget_indexes();
         }
-        // Entries for the batches behind it are made again.
         self.offsets.truncate_where(|entry| entry.relative_offset < last.relative_offset)?;
         self.times.truncate_where(|entry| entry.relative_offset < last.relative_offset)?;
         Ok(position)
     }
 
-    /// Checks the batches from `from` on, as far as they are whole and follow each other.
-    fn rebuild(&mut self, from: u64, on_disk: u64, index_interval_bytes: usize) -> Result<(), StorageError> {
+    /// Takes the batches from `from` on into account, as far as they are whole and follow each other; those that reach
+    /// to `checked_from` are checked by their CRC. Tells how many bytes that was.
+    fn rebuild(
+        &mut self,
+        from: u64,
+        on_disk: u64,
+        checked_from: Offset,
+        index_interval_bytes: usize,
+    ) -> Result<u64, StorageError> {
         if let Some(entry) = self.times.last() {
             let offset = self.base + i64::from(entry.relative_offset);
             self.max_timestamp = Some(MaxTimestamp { timestamp: entry.timestamp, offset });
@@ -205,19 +214,29 @@ impl Segment {
         self.bytes_since_entry = if from > 0 { index_interval_bytes + 1 } else { 0 };
         self.bytes = from;
         let file = self.open()?;
-        let mut position = from;
-        while position < on_disk {
-            let Ok(Some(batch)) = read_batch(&file, &self.path, position, on_disk) else { break };
-            let header = *batch.header();
-            if batch.check_crc().is_err() || header.base_offset < self.end || !self.fits(header.last_offset())
-            {
+        let path = self.path.clone();
+        let mut checked_bytes = 0;
+        for located in Scan::new(file.clone(), &path, from, on_disk) {
+            let located = match located {
+                Ok(located) => located,
+                Err(StorageError::Corrupt { .. }) => break,
+                Err(error) => return Err(error),
+            };
+            let last_offset = located.header.last_offset();
+            if located.header.base_offset < self.end || !self.fits(last_offset) {
                 break;
             }
+            if last_offset >= checked_from {
+                let batch = read_batch(&file, &path, located.position, on_disk)?;
+                if batch.is_none_or(|batch| !batch.is_crc_valid()) {
+                    break;
+                }
+                checked_bytes += located.header.batch_bytes as u64;
+            }
             self.reserve()?;
-            self.appended(&Located { position, header }, index_interval_bytes);
-            position += header.batch_bytes as u64;
+            self.appended(&located, index_interval_bytes);
         }
-        Ok(())
+        Ok(checked_bytes)
     }
 
     pub(crate) fn base(&self) -> Offset {
@@ -266,8 +285,7 @@ impl Segment {
 
     /// Does what can fail about taking note of a batch, before it is written.
     pub(crate) fn reserve(&mut self) -> Result<(), StorageError> {
-        self.offsets.reserve()?;
-        self.times.reserve()
+        if self.offsets.is_due() || self.times.is_due() { self.write_indexes() } else { Ok(()) }
     }
 
     /// Takes note of a batch that stands in the file now.
@@ -370,6 +388,7 @@ impl Segment {
         let Some(first) = self.find(offset)? else { return Ok(()) };
         let kept_end = first.header.base_offset;
         let relative = kept_end - self.base;
+        self.write_indexes()?;
         self.offsets.truncate_where(|entry| i64::from(entry.relative_offset) < relative)?;
         self.times.truncate_where(|entry| i64::from(entry.relative_offset) < relative)?;
         self.transactions.truncate(kept_end)?;
@@ -408,9 +427,22 @@ impl Segment {
         self.write_indexes()
     }
 
-    pub(crate) fn write_indexes(&mut self) -> Result<(), StorageError> {
-        self.offsets.write_pending()?;
-        self.times.write_pending()
+    /// Writes what waits in memory. Times go first: recovery goes on from the last offset entry on disk, and takes the
+    /// largest timestamp below it from the other index.
+    fn write_indexes(&mut self) -> Result<(), StorageError> {
+        self.times.write_pending()?;
+        self.offsets.write_pending()
+    }
+
+    /// The files that must be on stable storage for the segment to be so. A sealed segment's indexes are believed as
+    /// they are when it is next opened; an active one's are made again.
+    pub(crate) fn files_to_sync(&self, sealed: bool) -> Result<Vec<OpenFile>, StorageError> {
+        let mut files = vec![OpenFile { file: self.open()?, path: self.path.clone() }];
+        if sealed {
+            files.push(self.offsets.open_file()?);
+            files.push(self.times.open_file()?);
+        }
+        Ok(files)
     }
 
     /// Puts the index of aborted transactions on stable storage: unlike the others it cannot be made again cheaply.
@@ -450,9 +482,19 @@ impl Drop for Segment {
     }
 }
 
+/// What of a segment needs no check.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Believed {
+    /// What its index reaches: the page cache is whole.
+    Indexed,
+    /// The batches that end below this offset were on stable storage; the indexes may not have been.
+    Below(Offset),
+}
+
 /// What recovery made of a segment.
 pub(crate) struct Recovered {
     pub(crate) segment: Segment,
+    /// Checked by CRC.
     pub(crate) scanned_bytes: u64,
     pub(crate) cut_bytes: u64,
 }

@@ -2,6 +2,7 @@
 
 mod append;
 mod files;
+mod flushing;
 mod model;
 mod producers;
 mod recovery;

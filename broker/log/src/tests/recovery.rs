@@ -85,6 +85,22 @@ fn a_killed_process_leaves_only_the_tail_to_scan() {
 }
 
 #[test]
+fn the_largest_timestamp_of_a_long_segment_survives_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = LogConfig { index_interval_bytes: 0, ..LogConfig::default() };
+    let log = open(dir.path(), config.clone());
+    append(&log, batch(&[999]));
+    for _ in 0..700 {
+        append(&log, batch(&[5]));
+    }
+    drop(log);
+    let again = open_with(dir.path(), config, trusting(Trust::PageCache));
+    assert!(again.recovery_report().bytes_scanned < again.bytes() / 2, "the index was used");
+    assert_eq!(again.max_timestamp().unwrap().unwrap().timestamp, 999);
+    assert_eq!(again.offset_for_timestamp(6).unwrap().unwrap().offset, Offset(0));
+}
+
+#[test]
 fn nothing_below_the_recovery_point_is_scanned_after_a_power_loss() {
     let dir = tempfile::tempdir().unwrap();
     drop(written(dir.path()));
@@ -143,6 +159,7 @@ fn missing_and_damaged_indexes_are_made_again() {
         ("index", Trust::Clean),
         ("timeindex", Trust::Clean),
         ("index", Trust::PageCache),
+        ("index", Trust::RecoveryPoint),
         ("timeindex", Trust::RecoveryPoint),
     ] {
         for damage in ["missing", "garbage", "not a multiple", "empty"] {
@@ -290,6 +307,21 @@ fn a_data_folder_is_recovered_as_its_last_process_left_it() {
     let clean = manager(&first);
     assert_eq!((clean.trust(), clean.recovery_report().segments_scanned), (Trust::Clean, 0));
     holds(&clean.get(&partition()).unwrap(), 100);
+}
+
+#[test]
+fn sealed_segments_become_durable_with_a_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = manager(dir.path());
+    let log = running.get_or_create(&partition(), topic_id(), Arc::new(small()), 0).unwrap();
+    for n in 0..100 {
+        append(&log, batch(&[n]));
+    }
+    assert_eq!(log.durable_offset(), Offset(0));
+    running.checkpoint().unwrap();
+    assert_eq!(log.durable_offset(), log.segments().last().unwrap().base_offset);
+    let points = fs::read_to_string(dir.path().join("recovery-point-offset-checkpoint")).unwrap();
+    assert_eq!(points, format!("0\n1\norders 3 {}\n", log.durable_offset()));
 }
 
 #[test]
