@@ -19,6 +19,7 @@ mod config;
 mod connector;
 mod error;
 mod formats;
+mod kafka;
 pub mod memory;
 mod offsets;
 mod plugins;

@@ -11,6 +11,7 @@ use crate::config::{CheckedKey, Definition, Direction, WorkerConfig, check, defi
 use crate::connector::{Connector, Context};
 use crate::error::WorkerError;
 use crate::formats::{ConfigRecord, Properties, TargetState};
+use crate::kafka::Kafka;
 use crate::offsets::Offsets;
 use crate::plugins::Plugins;
 use crate::status::{State, Status, StatusBoard};
@@ -56,6 +57,12 @@ pub struct Restart {
 
 impl Worker {
     /// Makes the internal topics where they are missing, reads them, and starts the connectors that they tell of.
+    pub async fn start(config: WorkerConfig) -> Result<Self, WorkerError> {
+        let cluster = Kafka::connect(&config.bootstrap).await?;
+        Worker::start_on(Arc::new(cluster), config).await
+    }
+
+    /// On any cluster.
     pub async fn start_on(cluster: Arc<dyn Cluster>, config: WorkerConfig) -> Result<Self, WorkerError> {
         let internal = [
             (&config.config_topic, 1),
