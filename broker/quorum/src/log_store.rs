@@ -108,6 +108,11 @@ impl LogStore {
             let entry = decode(batch).map_err(|error| damaged(error.to_string()))?;
             shared.recover(entry, batch.base_offset(), batch.bytes().len()).map_err(damaged)?;
         }
+        let voted = vote.map_or(0, |vote| vote.leader_id.term);
+        if shared.last().is_some_and(|last| last.leader_id.term > voted) {
+            // Going on in an epoch that has been would give two entries one name.
+            return Err(OpenError::corrupt(dir, "quorum-state is missing, or older than the log"));
+        }
         let (jobs, queue) = mpsc::channel(JOBS_MAX);
         let disk = Disk { dir: dir.to_owned(), segments, failed: None };
         let thread = std::thread::Builder::new()

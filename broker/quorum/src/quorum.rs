@@ -14,6 +14,7 @@ use strata_types::{LeaderEpoch, NodeId};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::disk::remove_unfinished;
 use crate::log_store::{LogSize, LogStore, Start};
 use crate::machine::Machine;
 use crate::network::Network;
@@ -84,6 +85,7 @@ impl Quorum {
         fs::create_dir_all(&folder).map_err(OpenError::io(&folder))?;
         let lock = lock(&folder)?;
         let directory_id = state::claim(&dir, &cluster_id, node_id)?;
+        remove_unfinished(&folder).map_err(OpenError::io(&folder))?;
 
         let loaded = snapshot::load(&folder)?;
         let start = loaded.as_ref().map_or_else(Start::default, |(state, _)| Start {
@@ -189,6 +191,17 @@ impl Quorum {
         let done =
             done.metrics(|metrics| metrics.snapshot >= applied && metrics.purged >= applied, "snapshot");
         done.await.map(drop).map_err(|error| stopped(&error))
+    }
+
+    /// Waits until Raft has stopped, and says why: it was shut down, or its disk failed and nothing can be acknowledged any
+    /// more, so that the process had better end.
+    pub async fn stopped(&self) -> String {
+        let mut metrics = self.inner.raft.metrics();
+        let stopped = metrics.wait_for(|metrics| metrics.running_state.is_err()).await;
+        match stopped.map(|metrics| metrics.running_state.clone()) {
+            Ok(Err(fatal)) => fatal.to_string(),
+            Ok(Ok(())) | Err(_) => "it was shut down".to_owned(),
+        }
     }
 
     /// Stops Raft and lets the directory go. What was proposed and acknowledged is on disk already.

@@ -173,6 +173,67 @@ async fn a_snapshot_replaces_the_log_before_it() {
 }
 
 #[tokio::test]
+async fn a_crash_while_a_snapshot_is_written_costs_nothing() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let quorum = open(dir.path()).await;
+    create_topics(&quorum, 0..3).await;
+    quorum.snapshot().await.expect("written");
+    let image = quorum.image();
+    quorum.shutdown().await;
+    let folder = dir.path().join(FOLDER);
+    let checkpoint = fs::read_dir(&folder)
+        .expect("readable")
+        .filter_map(|item| Some(item.ok()?.path()))
+        .find(|path| path.extension().is_some_and(|extension| extension == "checkpoint"))
+        .expect("there");
+    // The rename had not happened yet, and the log was not cut.
+    let part = folder.join("00000000000000000099-0000000001.checkpoint.part");
+    fs::rename(&checkpoint, &part).expect("writable");
+    let quorum = open(dir.path()).await;
+    assert_eq!(quorum.image(), image);
+    assert!(!part.exists());
+    quorum.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_lost_vote_or_a_damaged_snapshot_is_refused() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let quorum = open(dir.path()).await;
+    create_topics(&quorum, 0..3).await;
+    quorum.snapshot().await.expect("written");
+    quorum.shutdown().await;
+    let damaged = |file: fn(&str) -> bool, damage: fn(&Path)| {
+        let crashed = tempfile::tempdir().expect("a folder");
+        copy(dir.path(), crashed.path());
+        for item in fs::read_dir(crashed.path().join(FOLDER)).expect("readable") {
+            let path = item.expect("readable").path();
+            if file(&path.to_string_lossy()) {
+                damage(&path);
+            }
+        }
+        crashed
+    };
+    let cut = |path: &Path| {
+        let content = fs::read(path).expect("readable");
+        fs::write(path, &content[..content.len() - 1]).expect("writable");
+    };
+    let flip = |path: &Path| {
+        let mut content = fs::read(path).expect("readable");
+        content[200] ^= 1;
+        fs::write(path, content).expect("writable");
+    };
+    let lose = |path: &Path| fs::remove_file(path).expect("writable");
+    for crashed in [
+        damaged(|name| name.ends_with("quorum-state"), lose),
+        damaged(|name| name.ends_with(".checkpoint"), cut),
+        damaged(|name| name.ends_with(".checkpoint"), flip),
+    ] {
+        let opened = Quorum::open(QuorumOptions::single(crashed.path(), NODE, "cluster")).await;
+        assert!(matches!(opened.err(), Some(OpenError::Corrupt { .. })));
+    }
+}
+
+#[tokio::test]
 async fn a_long_log_snapshots_itself() {
     let dir = tempfile::tempdir().expect("a folder");
     let quorum = open(dir.path()).await;
@@ -237,6 +298,19 @@ async fn watchers_see_the_image_before_the_proposer_is_answered() {
         quorum.propose(|image| create(image, "late")).await,
         Err(ProposeError::Stopped(_) | ProposeError::NotLeader { .. })
     ));
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_stops_the_quorum() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let quorum = open(dir.path()).await;
+    create_topics(&quorum, 0..1).await;
+    fs::remove_dir_all(dir.path().join(FOLDER)).expect("writable");
+    let lost = quorum.propose(|image| create(image, "t1")).await;
+    assert!(matches!(lost, Err(ProposeError::Stopped(_))));
+    quorum.stopped().await;
+    assert!(quorum.image().topic("t1").is_none());
+    quorum.shutdown().await;
 }
 
 #[tokio::test]
