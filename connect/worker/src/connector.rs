@@ -25,6 +25,7 @@ pub(crate) struct Context {
     pub(crate) offsets: Arc<Offsets>,
     pub(crate) board: Arc<StatusBoard>,
     pub(crate) config_topic: String,
+    pub(crate) internal_topics: Arc<[String]>,
 }
 
 pub(crate) struct Connector {
@@ -182,6 +183,7 @@ impl Connector {
             properties: properties.clone(),
             cluster: context.cluster.clone(),
             offsets: context.offsets.clone(),
+            internal_topics: context.internal_topics.clone(),
         };
         let cancel = CancellationToken::new();
         let handle = tokio::spawn(runner.run(cancel.clone(), context.board.clone()));

@@ -65,13 +65,18 @@ impl Worker {
     /// On any cluster.
     pub async fn start_on(cluster: Arc<dyn Cluster>, config: WorkerConfig) -> Result<Self, WorkerError> {
         let internal = [
-            (&config.config_topic, 1),
-            (&config.offset_topic, config.offset_partitions),
-            (&config.status_topic, config.status_partitions),
+            (config.config_topic.clone(), 1),
+            (config.offset_topic.clone(), config.offset_partitions),
+            (config.status_topic.clone(), config.status_partitions),
         ];
-        for (name, partitions) in internal {
+        for (name, partitions) in &internal {
             let replication_factor = config.replication_factor;
-            let spec = TopicSpec { name: name.clone(), partitions, replication_factor, compacted: true };
+            let spec = TopicSpec {
+                name: name.clone(),
+                partitions: *partitions,
+                replication_factor,
+                compacted: true,
+            };
             cluster.ensure_topic(&spec).await?;
         }
         let options = HostOptions {
@@ -88,6 +93,7 @@ impl Worker {
             plugins: Plugins::new(host, config.plugin_dirs),
             offsets: Arc::new(offsets),
             config_topic: config.config_topic,
+            internal_topics: internal.into_iter().map(|(name, _)| name).collect(),
             cluster,
         };
         for connector in connectors.values_mut() {

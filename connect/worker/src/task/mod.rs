@@ -39,6 +39,8 @@ pub(crate) struct Task {
     pub(crate) properties: Properties,
     pub(crate) cluster: Arc<dyn Cluster>,
     pub(crate) offsets: Arc<Offsets>,
+    /// The worker's own.
+    pub(crate) internal_topics: Arc<[String]>,
 }
 
 /// Why a task stopped by itself.
@@ -50,6 +52,8 @@ pub(crate) enum TaskError {
     Cluster(#[from] ClusterError),
     #[error("the plugin still says, after {waited_ms} ms of retries: {message}")]
     RetriesUsedUp { waited_ms: u128, message: String },
+    #[error("the plugin writes to `{0}`, an internal topic")]
+    InternalTopic(String),
     #[error("records that do not fit into a batch: {0}")]
     Batch(#[from] strata_protocol::records::BuildError),
     #[error("records of the plugin cannot be read: {0}")]

@@ -76,6 +76,10 @@ async fn store(task: &Task, batches: Vec<SourceBatch>) -> Result<(), TaskError> 
     let mut by_topic: BTreeMap<String, Vec<NewRecord>> = BTreeMap::new();
     let mut positions = BTreeMap::new();
     for batch in batches {
+        // Not even a source that takes its topics from outside may forge offsets or configs.
+        if batch.topic.starts_with("__") || task.internal_topics.contains(&batch.topic) {
+            return Err(TaskError::InternalTopic(batch.topic));
+        }
         let rows = by_topic.entry(batch.topic).or_default();
         for record in records::records(batch.records, 0, batch.base_timestamp, batch.count) {
             let record = record?;

@@ -41,6 +41,18 @@ async fn a_plugin_that_traps_fails_its_task_with_the_reason_and_can_be_restarted
 }
 
 #[tokio::test]
+async fn a_source_may_not_write_to_internal_topics() {
+    let cluster = Memory::new();
+    let worker = worker(&cluster).await;
+    for topic in ["connect-configs", "__consumer_offsets"] {
+        worker.create(topic, generator(topic, 1), Default::default()).await.unwrap();
+        let trace = task_is(&cluster, &worker, topic, 0, State::Failed).await.unwrap();
+        assert_eq!(trace, format!("the plugin writes to `{topic}`, an internal topic"));
+    }
+    worker.shutdown().await;
+}
+
+#[tokio::test]
 async fn configs_that_cannot_work_are_refused_with_all_reasons() {
     let cluster = Memory::new();
     let worker = worker(&cluster).await;

@@ -51,3 +51,16 @@ async fn tasks_share_a_sources_work() {
     made.sort_unstable();
     assert_eq!(made, (0..10).collect::<Vec<_>>());
 }
+
+#[tokio::test]
+async fn a_transform_changes_where_records_go() {
+    let plugin = load(ROUTE, Limits::default()).await;
+    assert_eq!(plugin.world(), World::Transform);
+    let config = config(&[("topic.suffix", "-copy")]);
+    let mut transform = plugin.transform(&Grants::default(), &config).await.expect("a transform");
+    let (header, section) = batch(&[(Some("k"), Some("v")), (None, None)]);
+    let transformed = transform.apply(&header, section.clone()).await.expect("an answer");
+    let [copy] = transformed.as_slice() else { panic!("one batch is due: {transformed:?}") };
+    assert_eq!((copy.topic.as_str(), copy.partition, copy.count), ("in-copy", None, 2));
+    assert_eq!(copy.records, section);
+}

@@ -18,6 +18,7 @@ use strata_plugin_host::{
 const GENERATOR: &[u8] = include_bytes!("../../../catalog/generator/generator.wasm");
 const HTTP_SINK: &[u8] = include_bytes!("../../../catalog/http-sink/http-sink.wasm");
 const MISBEHAVE: &[u8] = include_bytes!("../../../catalog/misbehave/misbehave.wasm");
+const ROUTE: &[u8] = include_bytes!("../../../catalog/route/route.wasm");
 const UPPERCASE: &[u8] = include_bytes!("../../../catalog/uppercase/uppercase.wasm");
 const WORD_COUNT: &[u8] = include_bytes!("../../../catalog/word-count/word-count.wasm");
 
