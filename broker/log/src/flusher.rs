@@ -1,5 +1,10 @@
 //! Group commit: at most one flush in flight for a data folder, and everything that asks meanwhile shares the next.
+//!
+//! A round of few logs syncs file after file. From [`SYNC_TOGETHER_LOGS_MIN`] on, the file system is synced once for
+//! all: each `fdatasync` waits for a commit of the file system's journal, and one commit serves every file (measured on
+//! ext4, 4 KiB a file: 4 files 9 ms against 3 ms, 16 files 33 ms against 2 ms, 64 files 157 ms against 2 ms).
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -7,7 +12,8 @@ use std::thread::JoinHandle;
 use parking_lot::{Condvar, Mutex};
 use strata_types::Offset;
 
-use crate::{Log, StorageError};
+use crate::log::Flush;
+use crate::{Log, StorageError, disk};
 
 /// Who wants to know what became durable. Called on the flusher's thread: be quick, and do not flush.
 pub trait LogListener: Send + Sync {
@@ -39,16 +45,18 @@ struct Queue {
     closing: bool,
 }
 
+/// From how many logs in a round on the file system is synced as a whole.
+pub const SYNC_TOGETHER_LOGS_MIN: usize = 3;
+
 impl Flusher {
-    /// Starts the thread.
-    pub fn start(listener: Option<Arc<dyn LogListener>>) -> Result<Self, StorageError> {
+    /// Starts the thread, for the logs in this data folder.
+    pub fn start(dir: &Path, listener: Option<Arc<dyn LogListener>>) -> Result<Self, StorageError> {
         let shared = Arc::new(Shared::default());
         let thread = std::thread::Builder::new().name("log-flusher".to_string()).spawn({
-            let shared = shared.clone();
-            move || run(&shared, listener.as_deref())
+            let (shared, dir) = (shared.clone(), dir.to_path_buf());
+            move || run(&shared, &dir, listener.as_deref())
         });
-        let thread =
-            thread.map_err(StorageError::io("start a thread for", std::path::Path::new("flushing")))?;
+        let thread = thread.map_err(StorageError::io("start the flusher of", dir))?;
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
 
@@ -101,7 +109,7 @@ impl Drop for Flusher {
     }
 }
 
-fn run(shared: &Shared, listener: Option<&dyn LogListener>) {
+fn run(shared: &Shared, dir: &Path, listener: Option<&dyn LogListener>) {
     loop {
         let round = {
             let mut queue = shared.queue.lock();
@@ -110,8 +118,12 @@ fn run(shared: &Shared, listener: Option<&dyn LogListener>) {
             }
             std::mem::take(&mut queue.waiting)
         };
-        for log in &round {
-            let flushed = log.flush();
+        let flushed = if round.len() < SYNC_TOGETHER_LOGS_MIN {
+            round.iter().map(|log| log.flush()).collect()
+        } else {
+            flush_together(&round, dir)
+        };
+        for (log, flushed) in round.iter().zip(flushed) {
             match (flushed, listener) {
                 (Ok(until), Some(listener)) => listener.durable(log, until),
                 (Err(error), Some(listener)) => listener.failed(log, &error),
@@ -125,4 +137,16 @@ fn run(shared: &Shared, listener: Option<&dyn LogListener>) {
             return;
         }
     }
+}
+
+/// One sync of the file system for all logs. Should it fail, each log finds out for itself whether it is concerned.
+fn flush_together(logs: &[Arc<Log>], dir: &Path) -> Vec<Result<Offset, StorageError>> {
+    let begun: Vec<_> = logs.iter().map(|log| log.begin_flush()).collect();
+    let synced = disk::sync_file_system(dir);
+    let end = |(log, begun): (&Arc<Log>, Result<Option<Flush>, StorageError>)| match (begun?, &synced) {
+        (None, _) => Ok(log.durable_offset()),
+        (Some(flush), Ok(())) => Ok(log.end_flush(&flush)),
+        (Some(_), Err(_)) => log.flush(),
+    };
+    logs.iter().zip(begun).map(end).collect()
 }

@@ -90,7 +90,7 @@ impl LogManager {
         }
         disk::replace(&dir.join(BOOT_MARKER), disk::boot_id().as_bytes(), true)?;
         let logs = opened.into_iter().map(|log| (log.partition().clone(), log)).collect();
-        let flusher = Flusher::start(listener)?;
+        let flusher = Flusher::start(&dir, listener)?;
         Ok(Self(Arc::new(Inner {
             dir,
             default_config,

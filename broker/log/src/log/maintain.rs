@@ -1,12 +1,11 @@
-//! Flushing, truncation, retention and the end.
+//! Truncation, retention, checkpoints and the end.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
 use strata_types::{Offset, TimestampMs};
 
-use super::{Log, Shared, Writer, recover};
-use crate::files::OpenFile;
+use super::{Log, Writer, recover};
 use crate::producers::{self, path_of};
 use crate::segment::Segment;
 use crate::{LogConfig, ReadError, StorageError, disk};
@@ -19,80 +18,6 @@ pub struct RetentionOutcome {
 }
 
 impl Log {
-    /// Puts everything appended so far on stable storage. Tells up to where the log is durable now.
-    ///
-    /// After a failed flush nobody knows what of the file is on disk (the kernel drops its dirty pages), so the log
-    /// goes offline; recovery decides at the next start.
-    pub fn flush(&self) -> Result<Offset, StorageError> {
-        self.flush_requested.store(false, Ordering::Release);
-        if self.deleted.load(Ordering::Acquire) {
-            return Ok(self.durable_offset());
-        }
-        self.check_online()?;
-        let (files, end, truncations, folder, is_new) = {
-            let shared = self.shared.read();
-            let files = shared.unflushed(true)?;
-            (files, shared.end(), shared.truncations, shared.folder_changed, shared.folder_is_new)
-        };
-        let synced = files.iter().try_for_each(OpenFile::sync);
-        let synced = synced.and_then(|()| if folder { self.sync_folder(is_new) } else { Ok(()) });
-        synced.inspect_err(|error| self.go_offline(error))?;
-        let mut shared = self.shared.write();
-        if shared.truncations == truncations {
-            shared.durable = shared.durable.max(end);
-            // What was active then may have been appended to since.
-            let at = shared.segment_at(end);
-            shared.flushed_base = shared.segments[at].base();
-            shared.folder_is_new &= !is_new;
-            if at + 1 == shared.segments.len() {
-                shared.folder_changed = false;
-            }
-        }
-        Ok(shared.durable)
-    }
-
-    /// Puts segments on stable storage that nothing is appended to any more. Under `strata.durability=os` nothing else
-    /// does, and without it recovery after a power loss would have to check all of the log.
-    fn flush_sealed(&self) -> Result<(), StorageError> {
-        let (files, sealed_end, truncations, is_new) = {
-            let shared = self.shared.read();
-            (shared.unflushed(false)?, shared.active().base(), shared.truncations, shared.folder_is_new)
-        };
-        if files.is_empty() {
-            return Ok(());
-        }
-        let synced = files.iter().try_for_each(OpenFile::sync).and_then(|()| self.sync_folder(is_new));
-        synced.inspect_err(|error| self.go_offline(error))?;
-        let mut shared = self.shared.write();
-        if shared.truncations == truncations {
-            shared.durable = shared.durable.max(sealed_end);
-            shared.flushed_base = shared.flushed_base.max(sealed_end);
-            shared.folder_is_new &= !is_new;
-        }
-        Ok(())
-    }
-
-    fn sync_folder(&self, is_new: bool) -> Result<(), StorageError> {
-        let dir = self.dir();
-        if is_new {
-            let topic_id = dir.join("partition.metadata");
-            disk::sync(&disk::open_existing(&topic_id)?, &topic_id)?;
-        }
-        disk::sync_folder(&dir)?;
-        match dir.parent() {
-            Some(parent) if is_new => disk::sync_folder(parent),
-            _ => Ok(()),
-        }
-    }
-
-    /// The whole file system was flushed, and nothing appended since the log was opened.
-    pub(crate) fn synced_by_file_system(&self) {
-        let mut shared = self.shared.write();
-        shared.durable = shared.end();
-        shared.flushed_base = shared.active().base();
-        (shared.folder_changed, shared.folder_is_new) = (false, false);
-    }
-
     /// Cuts off everything from `offset` on, to follow a leader whose history is another. A batch that holds the
     /// offset goes as a whole. Tells whether anything was cut.
     pub fn truncate_to(&self, offset: Offset) -> Result<bool, StorageError> {
@@ -319,21 +244,5 @@ impl Log {
     pub(crate) fn abandon(&self) {
         self.deleted.store(true, Ordering::Release);
         self.writer.lock().closed = true;
-    }
-}
-
-impl Shared {
-    /// The files that may have content which is not on stable storage, without the active segment's unless it is asked
-    /// for.
-    fn unflushed(&self, with_active: bool) -> Result<Vec<OpenFile>, StorageError> {
-        let active = self.active().base();
-        let mut files = Vec::new();
-        for segment in self.segments.iter().filter(|segment| segment.base() >= self.flushed_base) {
-            let sealed = segment.base() != active;
-            if sealed || with_active {
-                files.extend(segment.files_to_sync(sealed)?);
-            }
-        }
-        Ok(files)
     }
 }

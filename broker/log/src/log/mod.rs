@@ -10,6 +10,7 @@
 //! that reads never wait for the disk. Everything that changes the log takes the locks in this order: writer, shared.
 
 mod append;
+mod flush;
 mod maintain;
 mod read;
 mod recover;
@@ -23,6 +24,7 @@ use parking_lot::{Mutex, RwLock};
 use strata_types::{LeaderEpoch, Offset, TimestampMs, TopicId, TopicPartition};
 
 pub use self::append::Appended;
+pub(crate) use self::flush::Flush;
 pub use self::maintain::RetentionOutcome;
 pub use self::read::{Read, TimestampAndOffset};
 use crate::epochs::EpochCache;

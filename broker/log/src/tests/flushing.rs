@@ -47,10 +47,10 @@ fn every_request_is_answered_while_many_append() {
     let manager = manager(dir.path());
     let appended = AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        for number in 0..4 {
+        for number in 0..12 {
             let (manager, appended) = (&manager, &appended);
             scope.spawn(move || {
-                // Two threads to a log.
+                // Two threads to a log; rounds of few logs and of many.
                 let log = log_of(manager, number / 2);
                 for n in 0..40 {
                     let end = append(&log, batch(&[n])).end_offset;
@@ -61,8 +61,8 @@ fn every_request_is_answered_while_many_append() {
             });
         }
     });
-    assert_eq!(appended.load(Ordering::Relaxed), 160);
-    for number in 0..2 {
+    assert_eq!(appended.load(Ordering::Relaxed), 480);
+    for number in 0..6 {
         assert_eq!(
             offsets(&read_all(&log_of(&manager, number), Offset(0), 999).unwrap()),
             (0..80).collect::<Vec<_>>()
