@@ -40,6 +40,8 @@ pub(crate) struct Said {
 pub(crate) struct Described {
     pub name: &'static str,
     pub said: Vec<Said>,
+    /// What counts when nothing is said.
+    default: Option<&'static str>,
     pub type_code: i8,
     pub read_only: bool,
     pub sensitive: bool,
@@ -49,8 +51,10 @@ pub(crate) struct Described {
 impl Described {
     /// What counts: the value and its source.
     pub(crate) fn effective(&self) -> (Option<Str>, Source) {
-        let first = self.said.first();
-        (first.and_then(|said| said.value.clone()), first.map_or(Source::Default, |said| said.source))
+        match self.said.first() {
+            Some(said) => (said.value.clone(), said.source),
+            None => (self.default.map(Str::from_static), Source::Default),
+        }
     }
 }
 
@@ -124,25 +128,17 @@ impl Configs {
         if let Some(server) = def.broker_synonym {
             said.extend(self.said_of_broker(server, dynamic));
         }
-        if !said.iter().any(|said| said.source == Source::Default) {
-            let name = Str::from_static(def.broker_synonym.unwrap_or(def.name));
-            said.push(Said { name, value: Some(Str::from_static(def.default)), source: Source::Default });
-        }
-        // In the topic's unit, where the broker's word is in another one.
-        if let [first, ..] = said.as_mut_slice()
-            && def.broker_synonym.is_some_and(|server| server != first.name.as_str())
+        // In the topic's unit, where the broker was told in another one.
+        if let ([first, ..], Some(server)) = (said.as_mut_slice(), def.broker_synonym)
+            && first.source == Source::Static
+            && first.name.as_str() != server
         {
-            first.value = match first.source {
-                Source::Static => {
-                    def.broker_synonym.and_then(|s| self.config.given_in_unit_of(s)).map(Str::from)
-                }
-                Source::Default => Some(Str::from_static(def.default)),
-                _ => first.value.take(),
-            };
+            first.value = self.config.given_in_unit_of(server).map(Str::from);
         }
         Described {
             name: def.name,
             said,
+            default: Some(def.default),
             type_code: def.kind.id(),
             read_only: false,
             sensitive: false,
@@ -156,6 +152,7 @@ impl Configs {
         let described = broker_keys().map(|key| Described {
             name: key.name,
             said: self.said_of_broker(key.name, &dynamic),
+            default: None,
             type_code: key.kind.code(),
             read_only: !can_change(key.name),
             sensitive: key.is_sensitive(),
@@ -172,6 +169,7 @@ impl Configs {
             let said = vec![Said { name: Str::from_static(key.name), value, source: Source::BrokerDefault }];
             let (type_code, sensitive) = (key.kind.code(), key.is_sensitive());
             Some(Described {
+                default: None,
                 name: key.name,
                 said,
                 type_code,
@@ -202,11 +200,10 @@ impl Configs {
                 source: Source::Static,
             }));
         }
-        for &name in names {
-            let value = broker_key(name).and_then(|key| key.default).map(Str::from_static);
-            let source = Source::Default;
-            said.extend(value.map(|value| Said { name: Str::from_static(name), value: Some(value), source }));
-        }
+        // As in Kafka, a default in another unit is no synonym.
+        let default = broker_key(name).and_then(|key| key.default).map(Str::from_static);
+        let name = Str::from_static(name);
+        said.extend(default.map(|value| Said { name, value: Some(value), source: Source::Default }));
         said
     }
 
@@ -240,7 +237,7 @@ impl ConfigRules for Rules<'_> {
                     let key =
                         broker_key(name).ok_or_else(|| format!("Unknown broker config name: {name}"))?;
                     if !can_change(name) {
-                        return Err(format!("Cannot update this config dynamically: {name}"));
+                        return Err(format!("Cannot update these configs dynamically: [{name}]"));
                     }
                     let invalid = |why: &dyn std::fmt::Display| {
                         format!("Invalid value {value} for configuration {name}: {why}")

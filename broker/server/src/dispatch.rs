@@ -108,15 +108,18 @@ pub(crate) static TABLE: &[Api] = &[
     Api::of::<api::api_versions::ApiVersions>(),
     Api::of::<api::create_topics::CreateTopics>(),
     Api::of::<api::delete_topics::DeleteTopics>(),
+    Api::of::<api::delete_records::DeleteRecords>(),
     Api::of::<api::init_producer_id::InitProducerId>(),
     Api::of::<api::offset_for_leader_epoch::OffsetForLeaderEpoch>(),
     Api::of::<api::describe_configs::DescribeConfigs>(),
     Api::of::<api::alter_configs::AlterConfigs>(),
+    Api::of::<api::describe_log_dirs::DescribeLogDirs>(),
     Api::of::<api::create_partitions::CreatePartitions>(),
     Api::of::<api::delete_groups::DeleteGroups>(),
     Api::of::<api::incremental_alter_configs::IncrementalAlterConfigs>(),
     Api::of::<api::offset_delete::OffsetDelete>(),
     Api::of::<api::describe_cluster::DescribeCluster>(),
+    Api::of::<api::describe_producers::DescribeProducers>(),
     Api::of::<api::describe_topic_partitions::DescribeTopicPartitions>(),
 ];
 

@@ -117,15 +117,12 @@ impl Config {
         if let Some(id) = &cluster_id {
             check_cluster_id(id)?;
         }
-        Ok(Self {
-            node_id,
-            cluster_id,
-            listeners: client_listeners(&values)?,
-            data_dir: data_dir(&values)?,
-            settings: Settings::new(&values),
-            warnings,
-            given,
-        })
+        let (listeners, data_dir, settings) =
+            (client_listeners(&values)?, data_dir(&values)?, Settings::new(&values));
+        let mut given = given;
+        // What DescribeConfigs shows, also where nobody said it.
+        given.insert("node.id".to_owned(), node_id.to_string());
+        Ok(Self { node_id, cluster_id, listeners, data_dir, settings, warnings, given })
     }
 
     /// What the configuration itself says of a setting.

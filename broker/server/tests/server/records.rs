@@ -1,13 +1,15 @@
 //! Records in, records out: Produce, Fetch, ListOffsets and OffsetForLeaderEpoch.
 
+use strata_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
+use strata_protocol::messages::describe_producers_request::TopicRequest;
 use strata_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use strata_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use strata_protocol::messages::offset_for_leader_epoch_request::{
     OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
 use strata_protocol::messages::{
-    FetchRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest,
-    ProduceRequest,
+    DeleteRecordsRequest, DescribeLogDirsRequest, DescribeProducersRequest, FetchRequest,
+    InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest,
 };
 use strata_protocol::records::{BuilderOptions, Compression};
 use strata_protocol::{Records, Str};
@@ -405,4 +407,52 @@ async fn one_request_may_go_to_many_partitions() {
     }];
     let fetched = connection.call(12, &ask).await;
     assert!(fetched.responses[0].partitions.iter().all(|data| values(data).len() == 1));
+}
+
+#[tokio::test]
+async fn deleted_records_are_below_the_start_of_the_log() {
+    let broker = Broker::start().await;
+    let mut connection = broker.connect().await;
+    connection.create_topic("t", 1, &[]).await;
+    connection.produce("t", 0, batch(&["a", "b", "c"])).await;
+    let mut delete = async |offset| {
+        let partitions = vec![DeleteRecordsPartition { offset, ..Default::default() }];
+        let topics = vec![DeleteRecordsTopic { name: "t".into(), partitions, ..Default::default() }];
+        let response = connection.call(2, &DeleteRecordsRequest { topics, ..Default::default() }).await;
+        let result = &response.topics[0].partitions[0];
+        (result.error_code, result.low_watermark)
+    };
+    assert_eq!(delete(4).await, (ErrorCode::OffsetOutOfRange.code(), -1));
+    assert_eq!(delete(2).await, (0, 2));
+    assert_eq!(delete(1).await, (0, 2));
+    assert_eq!(connection.fetch("t", 0, 1).await.error_code, ErrorCode::OffsetOutOfRange.code());
+    let data = connection.fetch("t", 0, 2).await;
+    assert_eq!((data.error_code, data.log_start_offset), (0, 2));
+    let broker = broker.restart().await;
+    assert_eq!(broker.connect().await.fetch("t", 0, 2).await.log_start_offset, 2);
+}
+
+#[tokio::test]
+async fn disk_use_and_producers_are_described() {
+    let broker = Broker::start().await;
+    let mut connection = broker.connect().await;
+    connection.create_topic("t", 2, &[]).await;
+    let options = BuilderOptions {
+        producer_id: ProducerId(77),
+        producer_epoch: ProducerEpoch(3),
+        base_sequence: 0,
+        ..Default::default()
+    };
+    let sent = batch_with(&["a"], options, 1_700_000_000_000);
+    assert_eq!(connection.produce("t", 1, sent.clone()).await.error_code, 0);
+    let response = connection.call(4, &DescribeLogDirsRequest { topics: None, ..Default::default() }).await;
+    let result = &response.results[0];
+    assert_eq!((result.error_code, &*result.log_dir), (0, broker.dir.path().to_str().unwrap()));
+    let sizes: Vec<_> = result.topics[0].partitions.iter().map(|p| p.partition_size).collect();
+    assert_eq!(sizes, [0, sent.len() as i64]);
+    assert!(result.total_bytes >= result.usable_bytes && result.usable_bytes > 0);
+    let topics = vec![TopicRequest { name: "t".into(), partition_indexes: vec![1], ..Default::default() }];
+    let response = connection.call(0, &DescribeProducersRequest { topics, ..Default::default() }).await;
+    let producer = &response.topics[0].partitions[0].active_producers[0];
+    assert_eq!((producer.producer_id, producer.producer_epoch, producer.last_sequence), (77, 3, 0));
 }
