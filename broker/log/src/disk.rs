@@ -13,51 +13,6 @@ type Result<T> = std::result::Result<T, StorageError>;
 /// The most pieces that the kernel takes in one vectored write (`IOV_MAX`).
 pub(crate) const WRITE_PIECES_MAX: usize = 1024;
 
-/// Faults for tests: the operation named here fails on paths that contain the word.
-#[cfg(test)]
-pub(crate) mod faults {
-    use std::cell::RefCell;
-    use std::io;
-    use std::path::Path;
-
-    thread_local! {
-        static FAULT: RefCell<Option<(&'static str, String)>> = const { RefCell::new(None) };
-    }
-
-    /// Until the guard is dropped, `action` fails on this thread for paths that contain `word`.
-    pub(crate) fn inject(action: &'static str, word: &str) -> Guard {
-        FAULT.set(Some((action, word.to_string())));
-        Guard
-    }
-
-    pub(crate) struct Guard;
-
-    impl Drop for Guard {
-        fn drop(&mut self) {
-            FAULT.set(None);
-        }
-    }
-
-    pub(super) fn check(action: &'static str, path: &Path) -> io::Result<()> {
-        FAULT.with_borrow(|fault| match fault {
-            Some((failing, word)) if *failing == action && path.to_string_lossy().contains(word) => {
-                Err(io::ErrorKind::StorageFull.into())
-            }
-            _ => Ok(()),
-        })
-    }
-}
-
-#[cfg(not(test))]
-mod faults {
-    use std::io;
-    use std::path::Path;
-
-    pub(super) fn check(_: &'static str, _: &Path) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// Opens a file to read and write; makes it if it is not there.
 pub(crate) fn open(path: &Path) -> Result<File> {
     faults::check("open", path)
@@ -237,4 +192,49 @@ pub(crate) fn size(path: &Path) -> Result<Option<u64>> {
 pub(crate) fn modified_ms(path: &Path) -> Option<i64> {
     let modified = fs::metadata(path).ok()?.modified().ok()?;
     i64::try_from(modified.duration_since(std::time::UNIX_EPOCH).ok()?.as_millis()).ok()
+}
+
+#[cfg(not(test))]
+mod faults {
+    use std::io;
+    use std::path::Path;
+
+    pub(super) fn check(_: &'static str, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Faults for tests: the operation named here fails on paths that contain the word.
+#[cfg(test)]
+pub(crate) mod faults {
+    use std::cell::RefCell;
+    use std::io;
+    use std::path::Path;
+
+    thread_local! {
+        static FAULT: RefCell<Option<(&'static str, String)>> = const { RefCell::new(None) };
+    }
+
+    /// Until the guard is dropped, `action` fails on this thread for paths that contain `word`.
+    pub(crate) fn inject(action: &'static str, word: &str) -> Guard {
+        FAULT.set(Some((action, word.to_string())));
+        Guard
+    }
+
+    pub(crate) struct Guard;
+
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            FAULT.set(None);
+        }
+    }
+
+    pub(super) fn check(action: &'static str, path: &Path) -> io::Result<()> {
+        FAULT.with_borrow(|fault| match fault {
+            Some((failing, word)) if *failing == action && path.to_string_lossy().contains(word) => {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            _ => Ok(()),
+        })
+    }
 }

@@ -210,8 +210,7 @@ proptest! {
         let leader = grow(common.clone(), &leaders, 0);
         let mut follower = grow(common, &followers, 1);
         let mut rounds = 0;
-        loop {
-            let Some(asked) = follower.last().copied() else { break };
+        while let Some(asked) = follower.last().copied() {
             let answer = match end_of(&leader, asked) {
                 Some((epoch, end)) => LeaderEpochEnd::End { epoch, end },
                 None => LeaderEpochEnd::Unknown,

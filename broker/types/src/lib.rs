@@ -13,7 +13,9 @@ pub use epoch::LeaderEpoch;
 pub use error_code::ErrorCode;
 pub use offset::Offset;
 pub use producer::{ProducerEpoch, ProducerId};
-pub use topic::{InvalidTopicId, InvalidTopicName, PartitionId, TOPIC_NAME_BYTES_MAX, TopicId, TopicName, TopicPartition};
+pub use topic::{
+    InvalidTopicId, InvalidTopicName, PartitionId, TOPIC_NAME_BYTES_MAX, TopicId, TopicName, TopicPartition,
+};
 
 /// A node's id (`node.id`), unique in the cluster.
 pub type NodeId = i32;

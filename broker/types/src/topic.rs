@@ -114,7 +114,7 @@ impl fmt::Display for TopicName {
     }
 }
 
-impl std::str::FromStr for TopicName {
+impl FromStr for TopicName {
     type Err = InvalidTopicName;
     fn from_str(name: &str) -> Result<Self, InvalidTopicName> {
         Self::new(name)

@@ -157,7 +157,7 @@ fn read_segment(
         true => segment.bytes(),
         false => segment.find(until)?.map_or(segment.bytes(), |batch| batch.position),
     };
-    let limit = first.position + max_bytes;
+    let limit = first.position.saturating_add(max_bytes);
     let end = if visible_end <= limit {
         visible_end
     } else if first.end() > limit {
