@@ -131,7 +131,7 @@ impl Admin {
         let code = |answer: &OffsetDeleteResponse| answer.error_code;
         let answer = self.client.call_coordinator(CoordinatorType::Group, group, &request, code).await?;
         ClientError::check(answer.error_code)?;
-        let results = answer.topics.iter().flat_map(|topic| &topic.partitions);
-        results.map(|result| ClientError::check(result.error_code)).collect()
+        let mut results = answer.topics.iter().flat_map(|topic| &topic.partitions);
+        results.try_for_each(|result| ClientError::check(result.error_code))
     }
 }

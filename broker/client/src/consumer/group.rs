@@ -23,7 +23,7 @@ use strata_protocol::messages::{
 use strata_types::{ErrorCode, TopicName, TopicPartition};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::ConsumerOptions;
 use super::assignor::{Assignor, GroupMember, Topics};
@@ -297,6 +297,7 @@ struct Heart {
 impl Heart {
     async fn beat(self) {
         let mut beats = interval(Duration::from_millis(self.options.heartbeat_interval_ms.max(1)));
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut recounted = Instant::now();
         let recount_after = Duration::from_millis(self.client.options().metadata_max_age_ms);
         loop {

@@ -86,7 +86,9 @@ impl Sender {
         let mut needs_identity = false;
         for (partition, queue) in &state.queues {
             let Some(due) = shared.due(&state, queue) else { continue };
-            wake = wake.min(queue.front().map_or(wake, |batch| batch.deadline));
+            // A deadline that has passed waits for what is in flight, and not for the clock.
+            let deadline = queue.front().map(|batch| batch.deadline).filter(|deadline| *deadline > now);
+            wake = wake.min(deadline.unwrap_or(wake));
             if due > now {
                 wake = wake.min(due);
                 continue;
