@@ -17,7 +17,7 @@
 //! batches and those of aborted transactions leave no rows. What is not kept, because no consumer sees it: the
 //! codec (see [`RebuildOptions`]) and the transactional bit (see [`rebuild`]).
 //!
-//! The layout's reasons are in `docs/decisions/0102-parquet-layout.md`.
+//! The layout's reasons are in `docs/decisions/0031-parquet-layout.md`.
 
 mod columns;
 mod error;

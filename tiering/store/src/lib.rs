@@ -11,7 +11,7 @@
 //! ```
 //!
 //! [`Tier`] is all of it, as the broker's `RemoteLog`. Names are never used twice, and a range is archived by whoever
-//! creates its manifest entry: see `docs/decisions/0101-tier-index.md`.
+//! creates its manifest entry: see `docs/decisions/0030-the-manifest-decides-what-is-archived.md`.
 
 mod archiver;
 mod cache;
