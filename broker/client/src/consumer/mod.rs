@@ -11,6 +11,7 @@
 //! A poll may be dropped at any time without losing a record.
 
 mod assignor;
+mod commit;
 mod fetch;
 mod group;
 mod partitions;
@@ -33,6 +34,7 @@ use crate::client::Client;
 use crate::error::{ClientError, Result};
 use crate::list_offsets::OffsetSpec;
 use crate::offsets::{self, Member};
+use commit::Commits;
 use group::Membership;
 use partitions::{Partitions, Position};
 use poll::Arrival;
@@ -172,6 +174,7 @@ pub struct Consumer {
     busy_nodes: HashSet<NodeId>,
     looking_for: HashSet<TopicName>,
     is_resolving: bool,
+    commits: Commits,
     commit_at: Instant,
 }
 
@@ -217,6 +220,7 @@ impl Consumer {
             busy_nodes: HashSet::new(),
             looking_for: HashSet::new(),
             is_resolving: false,
+            commits: Commits::default(),
             commit_at,
         })
     }
@@ -303,7 +307,8 @@ impl Consumer {
 
     /// Commits where the application is: behind everything that it was given.
     pub async fn commit(&self) -> Result<()> {
-        self.commit_offsets(&self.positions()).await
+        let positions = self.positions();
+        self.commit_offsets(&positions).await
     }
 
     /// Commits these offsets: those of the next records to read.
@@ -312,10 +317,7 @@ impl Consumer {
     /// ILLEGAL_GENERATION, UNKNOWN_MEMBER_ID or REBALANCE_IN_PROGRESS when the group has moved on.
     pub async fn commit_offsets(&self, offsets: &HashMap<TopicPartition, Offset>) -> Result<()> {
         let group = self.group_id()?;
-        if offsets.is_empty() {
-            return Ok(());
-        }
-        offsets::commit(&self.client, group, &self.group.member, offsets).await
+        self.commits.ask(&self.client, group, &self.group.member, offsets.clone()).run().await
     }
 
     /// What the group has committed; partitions without an offset are left out.

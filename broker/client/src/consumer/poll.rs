@@ -6,13 +6,14 @@ use std::time::Duration;
 use strata_types::{ErrorCode, NodeId, TopicName, TopicPartition};
 use tokio::time::{Instant, sleep_until};
 
+use super::commit::Commit;
 use super::fetch::{self, Fetched, Wanted};
 use super::group::{Joined, Joining, Membership};
 use super::partitions::Position;
 use super::resolve::{self, Resolved, Resolving};
 use super::{Consumer, ConsumerEvent, ConsumerRecord, Mode};
 use crate::error::{ClientError, Result};
-use crate::offsets::{self, Member};
+use crate::offsets::Member;
 
 /// What a task has found out.
 pub(crate) enum Arrival {
@@ -284,24 +285,22 @@ impl Consumer {
         self.group.membership = None;
         self.group.is_joining = true;
         self.group.has_announced = false;
-        let last =
-            self.commits_by_itself().then(|| self.positions()).filter(|positions| !positions.is_empty());
+        let last = self.commits_by_itself().then(|| self.ask_commit(&group));
         if owned.is_empty() {
             self.partitions.set(&[]);
         }
-        let (client, member) = (self.client.clone(), self.group.member.clone());
         let joining = Joining {
             client: self.joins.clone(),
             options: self.options.clone(),
-            group: group.clone(),
+            group,
             topics,
             owned,
-            member: member.clone(),
+            member: self.group.member.clone(),
         };
         let arrive = self.arrive.clone();
         tokio::spawn(async move {
-            if let Some(positions) = last {
-                commit_quietly(&client, &group, &member, &positions).await;
+            if let Some(commit) = last {
+                commit.run_quietly().await;
             }
             let _ = arrive.send(Arrival::Joined(joining.run().await));
         });
@@ -370,24 +369,11 @@ impl Consumer {
     }
 
     fn commit_in_background(&self) {
-        let Some(group) = self.options.group_id.clone() else { return };
-        let positions = self.positions();
-        if positions.is_empty() {
-            return;
-        }
-        let (client, member) = (self.client.clone(), self.group.member.clone());
-        tokio::spawn(async move { commit_quietly(&client, &group, &member, &positions).await });
+        let Some(group) = &self.options.group_id else { return };
+        tokio::spawn(self.ask_commit(group).run_quietly());
     }
-}
 
-/// An automatic commit that fails is made up for by the next one; at worst, records are read twice.
-async fn commit_quietly(
-    client: &crate::Client,
-    group: &str,
-    member: &Member,
-    positions: &HashMap<TopicPartition, strata_types::Offset>,
-) {
-    if let Err(error) = offsets::commit(client, group, member, positions).await {
-        tracing::warn!(group, %error, "an automatic commit failed");
+    fn ask_commit(&self, group: &str) -> Commit {
+        self.commits.ask(&self.client, group, &self.group.member, self.positions())
     }
 }
