@@ -64,7 +64,8 @@ impl Broker {
             tracing::warn!("a change of the metadata failed: {error}");
             error.code()
         })?;
-        self.partitions.followed(self.image().next_offset()).await;
+        // A broker that stops follows no further; what was decided stands all the same.
+        self.stopping.run_until_cancelled(self.partitions.followed(self.image().next_offset())).await;
         Ok(decided)
     }
 

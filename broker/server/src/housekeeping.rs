@@ -55,13 +55,10 @@ where
     broker.clone().tasks.spawn(async move {
         let mut ticks = interval_at(tokio::time::Instant::now() + interval, interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let work = async {
-            loop {
-                ticks.tick().await;
-                task(broker.clone()).await;
-            }
-        };
-        broker.stopping.run_until_cancelled(work).await;
+        // Between two runs only: what is being written when the broker stops is finished first.
+        while broker.stopping.run_until_cancelled(ticks.tick()).await.is_some() {
+            task(broker.clone()).await;
+        }
     });
 }
 

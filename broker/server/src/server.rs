@@ -94,7 +94,13 @@ impl Server {
         let advertised: Vec<Endpoint> = bound.iter().map(|bound| bound.advertised.clone()).collect();
         let options = QuorumOptions::single(&config.data_dir, config.node_id, cluster_id.clone());
         let quorum = Quorum::open(options).await?;
-        let epoch = join(&quorum, &config, &cluster_id, &advertised).await?;
+        let epoch = match join(&quorum, &config, &cluster_id, &advertised).await {
+            Ok(epoch) => epoch,
+            Err(error) => {
+                quorum.shutdown().await;
+                return Err(error);
+            }
+        };
         let image = quorum.image();
         blocking({
             let (partitions, configs, image) = (partitions.clone(), configs.clone(), image.clone());
@@ -157,7 +163,10 @@ impl Server {
 
     /// Resolves when the broker cannot go on, with the reason; the process should then end.
     pub async fn failed(&self) -> String {
-        self.broker.partitions.failed().await
+        tokio::select! {
+            reason = self.broker.partitions.failed() => reason,
+            reason = self.broker.quorum.stopped() => format!("the metadata quorum has stopped: {reason}"),
+        }
     }
 
     /// Stops: no new requests, what is in flight is answered within a bound, everything is flushed, and the logs are

@@ -57,7 +57,12 @@ impl Broker {
 
 pub(crate) async fn start_in(dir: &Path, settings: &[&str]) -> Result<Server, StartError> {
     let log_dirs = format!("log.dirs={}", dir.display());
-    let own = ["listeners=PLAINTEXT://127.0.0.1:0", "group.initial.rebalance.delay.ms=0", log_dirs.as_str()];
+    let own = [
+        "listeners=PLAINTEXT://127.0.0.1:0",
+        "group.initial.rebalance.delay.ms=0",
+        "offsets.topic.num.partitions=3",
+        log_dirs.as_str(),
+    ];
     let none: [(&str, &str); 0] = [];
     let config = Config::load("", none, own.iter().chain(settings)).unwrap();
     Server::start(config, None).await
