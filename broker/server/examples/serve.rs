@@ -11,7 +11,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let server = Server::start(config, None).await?;
     #[expect(clippy::print_stdout)]
     {
-        println!("{} after {:?}", server.bootstrap(), started.elapsed());
+        println!("ready: {} after {:?}", server.bootstrap(), started.elapsed());
     }
     tokio::select! {
         result = tokio::signal::ctrl_c() => result?,

@@ -163,8 +163,8 @@ fn start_with<H: Handler>(
     mut decoder: Decoder,
 ) -> Result<BoxFuture<'static, Answer>, DecodeError> {
     let version = cx.version;
+    // Bytes that follow the request are let be, as in Kafka: librdkafka sends some.
     let request = H::Request::decode(&mut decoder, version)?;
-    decoder.finish()?;
     Ok(Box::pin(async move {
         let response = H::handle(cx, request).await?;
         encode::<H::Request>(correlation_id, version, &response)

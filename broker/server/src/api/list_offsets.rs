@@ -48,7 +48,7 @@ impl Handler for ListOffsets {
                 let look = look_up(&cx.broker, &topic.name, &asked, cx.version, committed);
                 let found =
                     tokio::time::timeout(timeout, look).await.unwrap_or(Err(ErrorCode::RequestTimedOut));
-                partitions.push(answer(asked.partition_index, found));
+                partitions.push(answer(asked.partition_index, found, cx.version));
             }
             topics.push(ListOffsetsTopicResponse { name: topic.name, partitions, ..Default::default() });
         }
@@ -58,13 +58,20 @@ impl Handler for ListOffsets {
 
 type Found = Option<TimestampAndOffset>;
 
-fn answer(partition_index: i32, found: Result<Found, ErrorCode>) -> ListOffsetsPartitionResponse {
+fn answer(
+    partition_index: i32,
+    found: Result<Found, ErrorCode>,
+    version: i16,
+) -> ListOffsetsPartitionResponse {
     let mut answer = ListOffsetsPartitionResponse { partition_index, ..Default::default() };
     match found {
         Ok(Some(found)) => {
             answer.offset = found.offset.0;
             answer.timestamp = found.timestamp;
-            answer.leader_epoch = found.leader_epoch.0;
+            // Before v4 there is no room for it.
+            if version >= 4 {
+                answer.leader_epoch = found.leader_epoch.0;
+            }
         }
         Ok(None) => {}
         Err(code) => answer.error_code = code.into(),

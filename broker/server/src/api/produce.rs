@@ -132,8 +132,8 @@ fn append_one(
     let batch =
         records::single_batch(bytes, cx.version >= 7).map_err(|invalid| invalid_batch(index, invalid))?;
     if batch.header().is_transactional() {
-        let why = "transactions are not supported yet";
-        return Err(refused(index, ErrorCode::InvalidTxnState, message(why)));
+        // A request that names a transactional id does not come this far; without one, this is Kafka's code.
+        return Err(refused(index, ErrorCode::TransactionalIdAuthorizationFailed, None));
     }
     match partition.append(batch.into_bytes(), now, Origin::Client) {
         Ok(appended) => {

@@ -7,4 +7,5 @@ mod groups;
 mod life;
 mod records;
 mod topics;
+mod versions;
 mod wire;
