@@ -62,7 +62,7 @@ pub fn records(section: Bytes, base_offset: i64, base_timestamp: i64, count: u32
 }
 
 /// How many records a section holds; an error where it is malformed.
-pub(crate) fn count(section: &Bytes) -> Result<u32, BatchError> {
+pub fn count(section: &Bytes) -> Result<u32, BatchError> {
     // The count that would fit if all records had the least size; the iterator tells where they really end.
     let mut found = 0;
     for record in records(section.clone(), 0, 0, u32::MAX) {
