@@ -17,6 +17,8 @@ pub struct WorkerConfig {
     pub bootstrap: String,
     /// Shown in statuses: where this worker's REST API is reached.
     pub worker_id: String,
+    /// Plugins that come with the program.
+    pub shipped: Vec<&'static [u8]>,
     /// Folders with plugins: `*.wasm`, and `*.wasm` one folder deeper.
     pub plugin_dirs: Vec<PathBuf>,
     /// Where compiled plugins are kept between starts.
@@ -38,6 +40,7 @@ impl WorkerConfig {
         WorkerConfig {
             bootstrap: bootstrap.into(),
             worker_id: "127.0.0.1:8083".into(),
+            shipped: Vec::new(),
             plugin_dirs: Vec::new(),
             cache_dir: None,
             limits: Limits::default(),

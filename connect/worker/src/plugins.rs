@@ -1,18 +1,30 @@
 //! Finds the plugins that connectors name.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use strata_plugin_host::{Host, Plugin, PluginError, World};
 use tokio::sync::Mutex;
 
-/// The plugins in some folders: `*.wasm`, and `*.wasm` one folder deeper. What is not a plugin is told once and left out.
+/// The plugins that come with the program, and those in some folders: `*.wasm`, and `*.wasm` one folder deeper. What is
+/// not a plugin is told once and left out.
 pub(crate) struct Plugins {
     host: Host,
+    shipped: Vec<&'static [u8]>,
     folders: Vec<PathBuf>,
-    /// By file. A file is looked at again when it changes.
-    found: Mutex<BTreeMap<PathBuf, Found>>,
+    /// A file is looked at again when it changes.
+    found: Mutex<BTreeMap<Origin, Found>>,
+}
+
+/// Where a plugin comes from. Of two with one name, the file's is found first: users may replace what is shipped.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Origin {
+    File(PathBuf),
+    /// Its place in the list.
+    Shipped(usize),
 }
 
 struct Found {
@@ -21,8 +33,8 @@ struct Found {
 }
 
 impl Plugins {
-    pub(crate) fn new(host: Host, folders: Vec<PathBuf>) -> Self {
-        Plugins { host, folders, found: Mutex::default() }
+    pub(crate) fn new(host: Host, shipped: Vec<&'static [u8]>, folders: Vec<PathBuf>) -> Self {
+        Plugins { host, shipped, folders, found: Mutex::default() }
     }
 
     /// By name, or by the path of a file in one of the folders. The error is for whoever wrote the name.
@@ -54,12 +66,12 @@ impl Plugins {
     }
 
     /// Whoever may write a config must not be able to probe the disk: only the folders' own files.
-    fn by_path(&self, found: &BTreeMap<PathBuf, Found>, class: &str) -> Result<Plugin, String> {
+    fn by_path(&self, found: &BTreeMap<Origin, Found>, class: &str) -> Result<Plugin, String> {
         let path = Path::new(class);
         let candidates =
             self.folders.iter().map(|folder| folder.join(path)).filter_map(|path| path.canonicalize().ok());
         for candidate in candidates {
-            match found.get(&candidate).map(|found| &found.plugin) {
+            match found.get(&Origin::File(candidate)).map(|found| &found.plugin) {
                 Some(Ok(plugin)) => return Ok(plugin.clone()),
                 Some(Err(why)) => return Err(format!("{class}: {why}")),
                 None => {}
@@ -72,9 +84,19 @@ impl Plugins {
         let mut found = self.found.lock().await;
         let folders = self.folders.clone();
         let files = tokio::task::spawn_blocking(move || wasm_files(&folders)).await.unwrap_or_default();
-        found.retain(|path, _| files.contains_key(path));
+        found.retain(|origin, _| match origin {
+            Origin::File(path) => files.contains_key(path),
+            Origin::Shipped(_) => true,
+        });
+        for (index, wasm) in self.shipped.iter().enumerate() {
+            if let Entry::Vacant(vacant) = found.entry(Origin::Shipped(index)) {
+                let plugin = self.host.load(Bytes::from_static(wasm)).await;
+                vacant.insert(Found { modified: None, plugin });
+            }
+        }
         for (path, modified) in files {
-            if found.get(&path).is_some_and(|found| found.modified == modified) {
+            let origin = Origin::File(path.clone());
+            if found.get(&origin).is_some_and(|found| found.modified == modified) {
                 continue;
             }
             let plugin = match tokio::fs::read(&path).await {
@@ -84,7 +106,7 @@ impl Plugins {
             if let Err(error) = &plugin {
                 tracing::warn!(file = %path.display(), %error, "not usable as a plugin");
             }
-            found.insert(path, Found { modified, plugin });
+            found.insert(origin, Found { modified, plugin });
         }
     }
 }

@@ -90,7 +90,7 @@ impl Worker {
         let mut connectors = restore(&cluster.read_all(&config.config_topic).await?);
         let context = Context {
             board: StatusBoard::start(cluster.clone(), config.status_topic, config.worker_id),
-            plugins: Plugins::new(host, config.plugin_dirs),
+            plugins: Plugins::new(host, config.shipped, config.plugin_dirs),
             offsets: Arc::new(offsets),
             config_topic: config.config_topic,
             internal_topics: internal.into_iter().map(|(name, _)| name).collect(),

@@ -1,8 +1,8 @@
 //! Settings from the environment, as the official Docker image of Apache Kafka takes them.
 //!
 //! `KAFKA_LOG_RETENTION_MS` is `log.retention.ms`: the prefix goes, letters become small, `_` becomes `.`, `__` becomes
-//! `_` and `___` becomes `-`. Our own settings may also be written without the prefix: `STRATA_DURABILITY` is
-//! `strata.durability`.
+//! `_` and `___` becomes `-`. Our own settings go the same way: `KAFKA_STRATA_DURABILITY` is `strata.durability`.
+//! Variables that begin with `STRATA_` are the command line's.
 
 /// What the image's start script and the JVM read; none of it is a setting of the broker.
 const NOT_SETTINGS: &[&str] = &[
@@ -29,11 +29,7 @@ pub(super) fn setting(variable: &str) -> Option<String> {
     if NOT_SETTINGS.contains(&variable) {
         return None;
     }
-    let name = match variable.strip_prefix("KAFKA_") {
-        Some(name) => name,
-        None if variable.starts_with("STRATA_") => variable,
-        None => return None,
-    };
+    let name = variable.strip_prefix("KAFKA_")?;
     Some(name.to_ascii_lowercase().replace('_', ".").replace("...", "-").replace("..", "_"))
 }
 
@@ -49,7 +45,7 @@ mod tests {
             ("KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR", Some("offsets.topic.replication.factor")),
             ("KAFKA_A__B", Some("a_b")),
             ("KAFKA_A___B", Some("a-b")),
-            ("STRATA_DURABILITY", Some("strata.durability")),
+            ("STRATA_LOG", None),
             ("KAFKA_STRATA_DURABILITY", Some("strata.durability")),
             ("KAFKA_HEAP_OPTS", None),
             ("PATH", None),
