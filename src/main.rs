@@ -1,1 +1,50 @@
-fn main() {}
+//! The `strata` binary: parses the command line and wires the parts together.
+//!
+//! ```text
+//!  strata start ── server ◀─ quorum, log, coordinator        strata demo ── all of it, on a throw-away folder
+//!        │           ▲ RemoteLog
+//!        ├──────── tier (store, archive) ─▶ s3:// or file://  strata topic|produce|consume|… ── client ─▶ a broker
+//!        └──────── runtime (streams) ─ client ─▶ the broker   strata connect ── worker ─ client ─▶ a broker
+//! ```
+
+mod cli;
+mod demo;
+mod output;
+mod shipped;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    log_to_stderr(cli.default_log_level());
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&anyhow::Error::from(error).context("the async runtime does not start")),
+    };
+    match runtime.block_on(cli.run()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+/// One line, with its causes: a person reads it, and a script sees status 1.
+#[expect(clippy::print_stderr, reason = "the last word of a command that failed")]
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("strata: {error:#}");
+    ExitCode::FAILURE
+}
+
+/// Logs go to standard error, so that standard output stays the command's answer. `STRATA_LOG` sets the filter.
+fn log_to_stderr(default_level: &str) {
+    let filter = EnvFilter::try_from_env("STRATA_LOG").unwrap_or_else(|_| EnvFilter::new(default_level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}

@@ -1,0 +1,115 @@
+//! The command line: one file per command.
+
+mod config;
+mod connect;
+mod consume;
+mod demo;
+mod format;
+mod group;
+mod plugin;
+mod produce;
+mod start;
+mod streams;
+mod topic;
+
+use std::io::{self, Write};
+
+use clap::{Args, Parser, Subcommand};
+use strata_client::{Client, ClientOptions};
+
+use crate::output::Output;
+
+/// A Kafka-compatible streaming platform in one binary: hot records in the log, cold ones in Parquet, processed by sandboxed plugins.
+#[derive(Debug, Parser)]
+#[command(name = "strata", version, propagate_version = true, arg_required_else_help = true)]
+#[command(
+    after_help = "Begin with `strata demo`, which runs everything once on a throw-away folder, or with:\n  \
+    strata start                                     a broker on localhost:9092, data in ./strata-data\n  \
+    strata topic create orders --partitions 3        and any Kafka client on localhost:9092"
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// How answers are printed.
+    #[arg(long, short, global = true, value_enum, default_value_t)]
+    output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a broker in the foreground
+    Start(start::Start),
+    /// Show everything once, end to end, and check every answer
+    Demo(demo::Demo),
+    /// Create, list, describe and delete topics
+    #[command(subcommand)]
+    Topic(topic::Topic),
+    /// Write records, a line of standard input each
+    Produce(produce::Produce),
+    /// Read records
+    Consume(consume::Consume),
+    /// List, describe and delete consumer groups
+    #[command(subcommand)]
+    Group(group::Group),
+    /// Read and change the configuration of topics and brokers
+    #[command(subcommand)]
+    Config(config::Config),
+    /// Deploy, list and stop stream topologies
+    #[command(subcommand)]
+    Streams(streams::Streams),
+    /// Run connectors, and tell a worker which
+    #[command(subcommand)]
+    Connect(connect::Connect),
+    /// Look into a plugin
+    #[command(subcommand)]
+    Plugin(plugin::Plugin),
+}
+
+/// Where the cluster is; every client command takes it.
+#[derive(Debug, Clone, Args)]
+pub struct Bootstrap {
+    /// A broker to begin with, or several, separated by commas.
+    #[arg(long, default_value = "localhost:9092", env = "STRATA_BOOTSTRAP_SERVER", value_name = "HOST:PORT")]
+    pub bootstrap_server: String,
+}
+
+impl Bootstrap {
+    /// A client of the cluster.
+    pub async fn connect(&self) -> anyhow::Result<Client> {
+        let options = ClientOptions { client_id: "strata-cli".to_owned(), ..ClientOptions::default() };
+        Ok(Client::connect(&self.bootstrap_server, options).await?)
+    }
+}
+
+impl Cli {
+    /// Servers tell what they do; commands only speak when something is wrong.
+    pub fn default_log_level(&self) -> &'static str {
+        match self.command {
+            // The Raft library tells its inner life at the level at which we tell events.
+            Command::Start(_) | Command::Connect(connect::Connect::Worker(_)) => "info,openraft=warn",
+            _ => "warn",
+        }
+    }
+
+    pub async fn run(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Start(start) => start.run().await,
+            Command::Demo(demo) => demo.run().await,
+            Command::Topic(topic) => topic.run(self.output).await,
+            Command::Produce(produce) => produce.run(self.output).await,
+            Command::Consume(consume) => consume.run(self.output).await,
+            Command::Group(group) => group.run(self.output).await,
+            Command::Config(config) => config.run(self.output).await,
+            Command::Streams(streams) => streams.run(self.output).await,
+            Command::Connect(connect) => connect.run(self.output).await,
+            Command::Plugin(plugin) => plugin.run(self.output).await,
+        }
+    }
+}
+
+/// One line on standard output, at once: scripts wait for it.
+fn say(line: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    Ok(out.flush()?)
+}

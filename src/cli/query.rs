@@ -1,0 +1,55 @@
+//! `strata query`: SQL over topics.
+
+use std::io;
+
+use clap::{Args, ValueEnum};
+use strata_query::{QueryEngine, QueryOptions, format::Format};
+
+use super::Bootstrap;
+use crate::output::Output;
+
+#[derive(Debug, Args)]
+#[command(after_help = "A topic is a table; quote its name. Columns: key, value (text), _partition, _offset, _timestamp, _key, _value (bytes), \
+    _headers and more: SELECT * ... LIMIT 1 shows all.\n\nExamples:\n  \
+    strata query 'SELECT count(*) FROM \"orders\"'\n  \
+    strata query 'SELECT _partition, max(_offset) FROM \"orders\" GROUP BY 1 ORDER BY 1' --format csv\n  \
+    strata query 'SELECT key, value FROM \"orders\" LIMIT 5' --object-store s3://bucket/prefix   # the archive alone, no broker")]
+pub struct Query {
+    sql: String,
+    /// How rows are printed; `--output json` is the same as `--format json`.
+    #[arg(long, value_enum)]
+    format: Option<FormatArg>,
+    /// Read the archive alone, from its store, without a broker.
+    #[arg(long, value_name = "s3://BUCKET/PREFIX|file:///DIR")]
+    object_store: Option<String>,
+    #[command(flatten)]
+    bootstrap: Bootstrap,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum FormatArg {
+    Table,
+    Json,
+    Csv,
+}
+
+impl Query {
+    pub async fn run(self, output: Output) -> anyhow::Result<()> {
+        let options = match self.object_store {
+            Some(url) => QueryOptions { object_store: Some(url), ..QueryOptions::default() },
+            None => QueryOptions {
+                bootstrap: Some(self.bootstrap.bootstrap_server.clone()),
+                ..QueryOptions::default()
+            },
+        };
+        let format = match (self.format, output) {
+            (Some(FormatArg::Csv), _) => Format::Csv,
+            (Some(FormatArg::Json), _) | (None, Output::Json) => Format::Json,
+            (Some(FormatArg::Table), _) | (None, Output::Table) => Format::Table,
+        };
+        let engine = QueryEngine::new(options).await?;
+        let result = engine.sql(&self.sql).await?;
+        format.write(&mut io::stdout().lock(), result.stream).await?;
+        Ok(())
+    }
+}
