@@ -69,6 +69,7 @@ impl ArchiveWriter {
         // Other readers need no Arrow schema beside Parquet's own, and ours checks types as it reads.
         let arrow_options = ArrowWriterOptions::new()
             .with_properties(writer_properties(&options)?)
+            .with_schema_root("record".to_owned())
             .with_skip_arrow_metadata(true);
         let parquet = ArrowWriter::try_new_with_options(Vec::new(), schema(), arrow_options)
             .map_err(ArchiveError::Write)?;

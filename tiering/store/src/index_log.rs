@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use strata_log::{ArchiveHost, IndexRecord, RemoteError};
 use strata_types::{Offset, PartitionId};
@@ -16,11 +17,12 @@ const READ_BYTES_MAX: usize = 1 << 20;
 pub(crate) struct IndexLog {
     index: Arc<TierIndex>,
     next: Mutex<HashMap<PartitionId, Offset>>,
+    loaded: AtomicBool,
 }
 
 impl IndexLog {
     pub(crate) fn new(index: Arc<TierIndex>) -> Self {
-        Self { index, next: Mutex::default() }
+        Self { index, next: Mutex::default(), loaded: AtomicBool::new(false) }
     }
 
     /// Reads all partitions of the topic up to their committed ends.
@@ -28,7 +30,13 @@ impl IndexLog {
         for partition in 0..host.index_partitions() {
             self.catch_up_partition(host, partition).await?;
         }
+        self.loaded.store(true, Ordering::Release);
         Ok(())
+    }
+
+    /// Whether the topic was read up to its end once. Before that, what memory lacks may well be archived.
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.loaded.load(Ordering::Acquire)
     }
 
     /// Appends entries, all of one partition, and applies them once they are committed.

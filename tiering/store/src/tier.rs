@@ -179,7 +179,7 @@ impl Tier {
     }
 
     fn host(&self) -> Result<&Arc<dyn ArchiveHost>, RemoteError> {
-        self.host.get().ok_or_else(|| RemoteError::Unavailable("the archive is not started yet".to_owned()))
+        self.host.get().ok_or_else(not_started)
     }
 }
 
@@ -191,8 +191,11 @@ impl RemoteLog for Tier {
         max_bytes: usize,
     ) -> BoxFuture<'a, Result<RemoteRead, RemoteError>> {
         Box::pin(async move {
-            let read = self.cold.fetch(key_of(partition), from, max_bytes).await.map_err(remote)?;
-            Ok(RemoteRead { batches: read.batches, next_offset: read.next_offset })
+            match self.cold.fetch(key_of(partition), from, max_bytes).await {
+                Ok(read) => Ok(RemoteRead { batches: read.batches, next_offset: read.next_offset }),
+                Err(StoreError::NotArchived { .. }) if !self.index_log.is_loaded() => Err(not_started()),
+                Err(error) => Err(remote(error)),
+            }
         })
     }
 
@@ -268,6 +271,10 @@ fn key_of(partition: &RemotePartition) -> PartitionKey {
 
 fn timestamp_and_offset(found: TimestampedOffset) -> TimestampAndOffset {
     TimestampAndOffset { timestamp: found.timestamp, offset: found.offset, leader_epoch: found.leader_epoch }
+}
+
+fn not_started() -> RemoteError {
+    RemoteError::Unavailable("the tier index is still being read".to_owned())
 }
 
 fn remote(error: StoreError) -> RemoteError {

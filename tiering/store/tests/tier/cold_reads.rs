@@ -47,6 +47,11 @@ async fn what_is_not_archived_is_not_found() {
     let (faulty, host) = (Faulty::new(), TestHost::new());
     let tier = tier(&faulty);
     host.produce(3);
+    assert!(
+        matches!(tier.fetch(&host.id, Offset(0), 1).await, Err(RemoteError::Unavailable(_))),
+        "not loaded"
+    );
+    tier.load(&*host).await.expect("an empty index");
     assert!(matches!(tier.fetch(&host.id, Offset(0), 1).await, Err(RemoteError::NotFound)));
     tier.run_once(&*host, 0).await;
     assert!(matches!(tier.fetch(&host.id, Offset(3), 1).await, Err(RemoteError::NotFound)));
