@@ -1,6 +1,7 @@
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use parking_lot::RwLock;
 use strata_archive::WriterOptions;
 use strata_log::{
     ArchiveHost, BoxFuture, RemoteError, RemoteLog, RemotePartition, RemoteRead, RetentionLimits,
@@ -67,7 +68,7 @@ pub struct Tier {
     pub(crate) index_log: IndexLog,
     pub(crate) archiver: ArchiverState,
     cold: Arc<ColdReader>,
-    host: OnceLock<Arc<dyn ArchiveHost>>,
+    host: RwLock<Option<Arc<dyn ArchiveHost>>>,
 }
 
 /// The archiver, running. Dropping it stops it, too, only without waiting.
@@ -91,7 +92,7 @@ impl Tier {
             cold: ColdReader::new(store.clone(), index.clone(), options.cold.clone()),
             index_log: IndexLog::new(index.clone()),
             archiver: ArchiverState::default(),
-            host: OnceLock::new(),
+            host: RwLock::default(),
             store,
             options,
             index,
@@ -112,10 +113,14 @@ impl Tier {
         self.index_log.catch_up(host).await
     }
 
+    /// From here on, deletions go through this host. [`Tier::start`] does it, too.
+    pub fn attach(&self, host: Arc<dyn ArchiveHost>) {
+        *self.host.write() = Some(host);
+    }
+
     /// Starts the archiver: loads the index, sweeps orphans, then archives what is due until it is shut down.
     pub fn start(self: &Arc<Self>, host: Arc<dyn ArchiveHost>) -> TierTask {
-        // A tier serves one broker. Started again (a test's restart of the archiver), it keeps its host.
-        let _ = self.host.set(host.clone());
+        self.attach(host.clone());
         let (stop, mut stopped) = watch::channel(false);
         let tier = self.clone();
         let task = tokio::spawn(async move {
@@ -124,6 +129,8 @@ impl Tier {
                 _ = stopped.wait_for(|stop| *stop) => {}
                 () = tier.run(&*host) => {}
             }
+            // The broker has this tier, and the tier the broker: neither would ever go.
+            *tier.host.write() = None;
         });
         TierTask { stop, task }
     }
@@ -178,8 +185,8 @@ impl Tier {
         (next_due, Ok(()))
     }
 
-    fn host(&self) -> Result<&Arc<dyn ArchiveHost>, RemoteError> {
-        self.host.get().ok_or_else(not_started)
+    fn host(&self) -> Result<Arc<dyn ArchiveHost>, RemoteError> {
+        self.host.read().clone().ok_or_else(not_started)
     }
 }
 
@@ -238,7 +245,7 @@ impl RemoteLog for Tier {
     ) -> BoxFuture<'a, Result<Offset, RemoteError>> {
         Box::pin(async move {
             let host = self.host()?;
-            self.retain(&**host, key_of(partition), &limits, now).await.map_err(remote)
+            self.retain(&*host, key_of(partition), &limits, now).await.map_err(remote)
         })
     }
 
@@ -249,7 +256,7 @@ impl RemoteLog for Tier {
     ) -> BoxFuture<'a, Result<(), RemoteError>> {
         Box::pin(async move {
             let host = self.host()?;
-            self.remove_below(&**host, key_of(partition), start).await.map_err(remote)
+            self.remove_below(&*host, key_of(partition), start).await.map_err(remote)
         })
     }
 
@@ -260,7 +267,7 @@ impl RemoteLog for Tier {
     ) -> BoxFuture<'a, Result<(), RemoteError>> {
         Box::pin(async move {
             let host = self.host()?;
-            self.remove_topic(&**host, topic_id, topic).await.map_err(remote)
+            self.remove_topic(&*host, topic_id, topic).await.map_err(remote)
         })
     }
 }

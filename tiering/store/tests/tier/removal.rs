@@ -7,15 +7,14 @@ use strata_types::Offset;
 use crate::faulty::{Fault, Faulty, Op};
 use crate::host::{TestHost, consume, store, tier};
 
-/// Three objects of five records each, in a tier that runs: retention goes through the host.
+/// Three objects of five records each.
 async fn three_objects(faulty: &Arc<Faulty>, host: &Arc<TestHost>) -> Arc<Tier> {
     let tier = tier(faulty);
     for _ in 0..3 {
         host.produce(5);
         tier.run_once(&**host, 0).await;
     }
-    // Only for the host: the task is stopped at once.
-    tier.start(host.clone()).shutdown().await;
+    tier.attach(host.clone());
     tier
 }
 

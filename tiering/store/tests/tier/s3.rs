@@ -25,7 +25,7 @@ async fn archive_and_read(store: Store) {
     let report = second.run_once(&*host, 0).await;
     assert!(report.failures.is_empty(), "{report:?}");
     assert_eq!(consume(&second, &host.id, Offset(0)).await, host.log_records(&[]));
-    first.start(host.clone()).shutdown().await;
+    first.attach(host.clone());
     first.topic_deleted(host.id.topic_id, &host.id.partition.topic).await.expect("deleted");
 }
 
