@@ -2,6 +2,7 @@
 
 mod support;
 
+mod archive;
 mod configs;
 mod groups;
 mod life;

@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use strata_log::RemoteLog;
 use strata_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use strata_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use strata_protocol::messages::fetch_response::PartitionData;
@@ -43,6 +45,12 @@ impl Broker {
         Self { server, dir }
     }
 
+    pub(crate) async fn with_archive(archive: Arc<dyn RemoteLog>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let server = Server::start(config(dir.path(), &[]), Some(archive)).await.unwrap();
+        Self { server, dir }
+    }
+
     /// Stops and starts again on the same directory.
     pub(crate) async fn restart(self) -> Self {
         self.server.shutdown().await;
@@ -56,6 +64,10 @@ impl Broker {
 }
 
 pub(crate) async fn start_in(dir: &Path, settings: &[&str]) -> Result<Server, StartError> {
+    Server::start(config(dir, settings), None).await
+}
+
+fn config(dir: &Path, settings: &[&str]) -> Config {
     let log_dirs = format!("log.dirs={}", dir.display());
     let own = [
         "listeners=PLAINTEXT://127.0.0.1:0",
@@ -64,8 +76,7 @@ pub(crate) async fn start_in(dir: &Path, settings: &[&str]) -> Result<Server, St
         log_dirs.as_str(),
     ];
     let none: [(&str, &str); 0] = [];
-    let config = Config::load("", none, own.iter().chain(settings)).unwrap();
-    Server::start(config, None).await
+    Config::load("", none, own.iter().chain(settings)).unwrap()
 }
 
 /// A client's end of a connection.
