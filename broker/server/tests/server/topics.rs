@@ -6,8 +6,9 @@ use strata_protocol::messages::delete_topics_request::DeleteTopicState;
 use strata_protocol::messages::describe_topic_partitions_request::TopicRequest;
 use strata_protocol::messages::metadata_request::MetadataRequestTopic;
 use strata_protocol::messages::{
-    CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest,
-    DescribeTopicPartitionsRequest, MetadataRequest,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeAclsRequest,
+    DescribeClusterRequest, DescribeQuorumRequest, DescribeTopicPartitionsRequest,
+    ListConfigResourcesRequest, ListPartitionReassignmentsRequest, MetadataRequest, describe_quorum_request,
 };
 use strata_types::ErrorCode;
 use uuid::Uuid;
@@ -207,4 +208,55 @@ async fn the_cluster_is_described() {
     let controllers = DescribeClusterRequest { endpoint_type: 2, ..Default::default() };
     let response = connection.call(1, &controllers).await;
     assert_eq!(response.error_code, ErrorCode::MismatchedEndpointType.code());
+}
+
+#[tokio::test]
+async fn nothing_moves_between_brokers_on_one_node() {
+    let broker = Broker::start().await;
+    let mut connection = broker.connect().await;
+    connection.create_topic("t", 1, &[]).await;
+    let response = connection.call(0, &ListPartitionReassignmentsRequest::default()).await;
+    assert_eq!((response.error_code, response.topics.len()), (0, 0));
+}
+
+#[tokio::test]
+async fn the_quorum_is_this_node() {
+    let broker = Broker::start().await;
+    let mut connection = broker.connect().await;
+    let ask = |topic_name: &str| DescribeQuorumRequest {
+        topics: vec![describe_quorum_request::TopicData {
+            topic_name: topic_name.into(),
+            partitions: vec![describe_quorum_request::PartitionData::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let response = connection.call(2, &ask("__cluster_metadata")).await;
+    let partition = &response.topics[0].partitions[0];
+    assert_eq!(
+        (partition.error_code, partition.leader_id, partition.current_voters[0].replica_id),
+        (0, 1, 1)
+    );
+    assert!(partition.high_watermark > 0 && partition.leader_epoch > 0);
+    let response = connection.call(2, &ask("t")).await;
+    assert_eq!(response.topics[0].partitions[0].error_code, ErrorCode::UnknownTopicOrPartition.code());
+}
+
+#[tokio::test]
+async fn what_has_settings_is_listed_by_type() {
+    let broker = Broker::start().await;
+    let mut connection = broker.connect().await;
+    connection.create_topic("t", 1, &[]).await;
+    for (resource_types, count) in [(vec![], 2), (vec![2], 1), (vec![4], 1), (vec![16, 32], 0)] {
+        let request = ListConfigResourcesRequest { resource_types, ..Default::default() };
+        let response = connection.call(1, &request).await;
+        assert_eq!((response.error_code, response.config_resources.len()), (0, count), "{request:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_an_authoriser_there_are_no_acls_to_ask_for() {
+    let broker = Broker::start().await;
+    let response = broker.connect().await.call(3, &DescribeAclsRequest::default()).await;
+    assert_eq!(response.error_code, ErrorCode::SecurityDisabled.code());
 }

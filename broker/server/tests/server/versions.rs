@@ -63,9 +63,15 @@ async fn every_advertised_version_is_answered() {
         .await;
     topics(c, v).await;
     groups(c, v, topic_id).await;
+    cluster(c, v).await;
     // What is not asked here is asked elsewhere, in its only version.
-    let asked_elsewhere = [ApiKey::DescribeTopicPartitions, ApiKey::DescribeProducers, ApiKey::OffsetDelete];
-    assert_eq!(versions.len(), 26 + asked_elsewhere.len());
+    let asked_elsewhere = [
+        ApiKey::DescribeTopicPartitions,
+        ApiKey::DescribeProducers,
+        ApiKey::OffsetDelete,
+        ApiKey::ListPartitionReassignments,
+    ];
+    assert_eq!(versions.len(), 33 + asked_elsewhere.len());
 }
 
 async fn topics(c: &mut Connection, v: &[ApiVersion]) {
@@ -160,8 +166,9 @@ async fn groups(c: &mut Connection, v: &[ApiVersion], topic_id: uuid::Uuid) {
         }
     })
     .await;
-    let join = |_| JoinGroupRequest {
-        group_id: "members".into(),
+    // A group of its own for each: one member must not wait for another.
+    let join = |version: i16| JoinGroupRequest {
+        group_id: format!("members-{version}").into(),
         session_timeout_ms: 10_000,
         rebalance_timeout_ms: 100,
         protocol_type: "consumer".into(),
@@ -187,4 +194,19 @@ async fn groups(c: &mut Connection, v: &[ApiVersion], topic_id: uuid::Uuid) {
     all(c, v, |_| DescribeGroupsRequest { groups: vec![GROUP, "nope".into()], ..Default::default() }).await;
     all(c, v, |_| ListGroupsRequest::default()).await;
     all(c, v, |_| DeleteGroupsRequest { groups_names: vec!["nope".into()], ..Default::default() }).await;
+}
+
+async fn cluster(c: &mut Connection, v: &[ApiVersion]) {
+    all(c, v, |_| DescribeAclsRequest::default()).await;
+    let creations = vec![create_acls_request::AclCreation::default()];
+    all(c, v, |_| CreateAclsRequest { creations: creations.clone(), ..Default::default() }).await;
+    let filters = vec![delete_acls_request::DeleteAclsFilter::default()];
+    all(c, v, |_| DeleteAclsRequest { filters: filters.clone(), ..Default::default() }).await;
+    all(c, v, |_| ElectLeadersRequest { topic_partitions: None, ..Default::default() }).await;
+    all(c, v, |_| DescribeClientQuotasRequest::default()).await;
+    let partitions = vec![describe_quorum_request::PartitionData::default()];
+    let topic_name = Str::from_static("__cluster_metadata");
+    let topics = vec![describe_quorum_request::TopicData { topic_name, partitions, ..Default::default() }];
+    all(c, v, |_| DescribeQuorumRequest { topics: topics.clone(), ..Default::default() }).await;
+    all(c, v, |_| ListConfigResourcesRequest::default()).await;
 }
