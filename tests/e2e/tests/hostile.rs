@@ -146,6 +146,19 @@ fn unknown_keys_and_versions_are_refused_but_api_versions_is_answered() -> anyho
     Ok(())
 }
 
+/// librdkafka 2.16 sends three bytes too many with Metadata of version 13, and KafkaJS with some of its requests.
+#[test]
+fn bytes_after_a_request_are_passed_over() -> anyhow::Result<()> {
+    let broker = Broker::start(BrokerOptions::default())?;
+    let mut wire = broker.connect()?;
+    for _ in 0..2 {
+        wire.send(&frame(METADATA, 1, false, &[&(-1_i32).to_be_bytes()[..], &[0; 3]].concat()))?;
+        let Answer::Frame(answer) = wire.answer()? else { anyhow::bail!("closed") };
+        ensure!(answer[..4] == 7_i32.to_be_bytes(), "{answer:?}");
+    }
+    Ok(())
+}
+
 #[test]
 fn other_protocols_on_the_plain_port_are_closed() -> anyhow::Result<()> {
     let broker = Broker::start(BrokerOptions::default())?;
