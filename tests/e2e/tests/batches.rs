@@ -99,12 +99,11 @@ fn end_offset(wire: &mut Wire) -> anyhow::Result<i64> {
 }
 
 /// What is wrong, the code that says so, and the batch.
-fn lies() -> anyhow::Result<Vec<(&'static str, ErrorCode, Vec<u8>)>> {
-    use ErrorCode::{
-        CorruptMessage, InvalidRecord, TransactionalIdAuthorizationFailed, UnknownServerError as Any,
-    };
-    let records = good()?.split_off(BatchHeader::BYTES);
-    let attributes = |bits: i16| with_header(|header| header.attributes = Attributes(bits));
+type Lie = (&'static str, ErrorCode, Vec<u8>);
+
+/// Headers that do not fit what they stand before.
+fn header_lies() -> anyhow::Result<Vec<Lie>> {
+    use ErrorCode::{CorruptMessage, InvalidRecord, UnknownServerError as Any};
     Ok(vec![
         ("the CRC does not fit", CorruptMessage, changed(20, 0x55)?),
         ("magic 0", InvalidRecord, changed(16, 0)?),
@@ -149,6 +148,17 @@ fn lies() -> anyhow::Result<Vec<(&'static str, ErrorCode, Vec<u8>)>> {
             })?,
         ),
         ("a base offset of its own", InvalidRecord, with_header(|header| header.base_offset = Offset(5))?),
+    ])
+}
+
+/// Attributes and contents that are not to be had.
+fn content_lies() -> anyhow::Result<Vec<Lie>> {
+    use ErrorCode::{
+        CorruptMessage, InvalidRecord, TransactionalIdAuthorizationFailed, UnknownServerError as Any,
+    };
+    let records = good()?.split_off(BatchHeader::BYTES);
+    let attributes = |bits: i16| with_header(|header| header.attributes = Attributes(bits));
+    Ok(vec![
         ("a control batch", InvalidRecord, attributes(0x20)?),
         (
             "a producer without an epoch",
@@ -188,7 +198,7 @@ fn batches_that_lie_are_refused_as_kafka_refuses_them() -> anyhow::Result<()> {
     let (broker, mut wire) = broker_with_topic()?;
     let end = end_offset(&mut wire)?;
     let mut wrong = Vec::new();
-    for (name, expected, batch) in lies()? {
+    for (name, expected, batch) in header_lies()?.into_iter().chain(content_lies()?) {
         // Some are answered by closing: the next one gets a connection of its own.
         let mut wire = broker.connect()?;
         match produce(&mut wire, batch) {
