@@ -8,6 +8,7 @@ mod format;
 mod group;
 mod plugin;
 mod produce;
+mod query;
 mod start;
 mod streams;
 mod topic;
@@ -54,6 +55,8 @@ enum Command {
     /// Read and change the configuration of topics and brokers
     #[command(subcommand)]
     Config(config::Config),
+    /// Ask topics in SQL, hot and cold records as one table
+    Query(query::Query),
     /// Deploy, list and stop stream topologies
     #[command(subcommand)]
     Streams(streams::Streams),
@@ -100,6 +103,7 @@ impl Cli {
             Command::Consume(consume) => consume.run(self.output).await,
             Command::Group(group) => group.run(self.output).await,
             Command::Config(config) => config.run(self.output).await,
+            Command::Query(query) => query.run(self.output).await,
             Command::Streams(streams) => streams.run(self.output).await,
             Command::Connect(connect) => connect.run(self.output).await,
             Command::Plugin(plugin) => plugin.run(self.output).await,

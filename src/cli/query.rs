@@ -3,25 +3,31 @@
 use std::io;
 
 use clap::{Args, ValueEnum};
-use strata_query::{QueryEngine, QueryOptions, format::Format};
+use strata_query::{Format, QueryEngine, QueryOptions};
+use strata_store::ObjectStoreUrl;
 
 use super::Bootstrap;
 use crate::output::Output;
 
 #[derive(Debug, Args)]
-#[command(after_help = "A topic is a table; quote its name. Columns: key, value (text), _partition, _offset, _timestamp, _key, _value (bytes), \
+#[command(
+    after_help = "A topic is a table; quote its name. Columns: key, value (text), _partition, _offset, _timestamp, _key, _value (bytes), \
     _headers and more: SELECT * ... LIMIT 1 shows all.\n\nExamples:\n  \
     strata query 'SELECT count(*) FROM \"orders\"'\n  \
     strata query 'SELECT _partition, max(_offset) FROM \"orders\" GROUP BY 1 ORDER BY 1' --format csv\n  \
-    strata query 'SELECT key, value FROM \"orders\" LIMIT 5' --object-store s3://bucket/prefix   # the archive alone, no broker")]
+    strata query 'SELECT key, value FROM \"orders\" LIMIT 5' --object-store s3://bucket/prefix --offline"
+)]
 pub struct Query {
     sql: String,
     /// How rows are printed; `--output json` is the same as `--format json`.
     #[arg(long, value_enum)]
     format: Option<FormatArg>,
-    /// Read the archive alone, from its store, without a broker.
+    /// Read cold records from the archive's own files, instead of through the broker.
     #[arg(long, value_name = "s3://BUCKET/PREFIX|file:///DIR")]
-    object_store: Option<String>,
+    object_store: Option<ObjectStoreUrl>,
+    /// The archive alone: no broker is asked, and records that are not archived yet are not seen.
+    #[arg(long, requires = "object_store")]
+    offline: bool,
     #[command(flatten)]
     bootstrap: Bootstrap,
 }
@@ -35,12 +41,10 @@ enum FormatArg {
 
 impl Query {
     pub async fn run(self, output: Output) -> anyhow::Result<()> {
-        let options = match self.object_store {
-            Some(url) => QueryOptions { object_store: Some(url), ..QueryOptions::default() },
-            None => QueryOptions {
-                bootstrap: Some(self.bootstrap.bootstrap_server.clone()),
-                ..QueryOptions::default()
-            },
+        let options = QueryOptions {
+            bootstrap: Some(self.bootstrap.bootstrap_server).filter(|_| !self.offline),
+            object_store: self.object_store,
+            ..QueryOptions::default()
         };
         let format = match (self.format, output) {
             (Some(FormatArg::Csv), _) => Format::Csv,
@@ -49,7 +53,7 @@ impl Query {
         };
         let engine = QueryEngine::new(options).await?;
         let result = engine.sql(&self.sql).await?;
-        format.write(&mut io::stdout().lock(), result.stream).await?;
+        format.write(&mut io::stdout().lock(), result).await?;
         Ok(())
     }
 }

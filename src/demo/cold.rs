@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use strata_client::{Client, OffsetSpec};
+use strata_query::{Format, QueryEngine, QueryOptions};
 use strata_types::{TopicName, TopicPartition};
 
 use super::broker::Broker;
@@ -30,12 +31,32 @@ pub async fn archive(
         .context("the log still has everything: the archive does not get on")??;
     let (files, bytes) = parquet_files(&root.join("objects"))?;
     story.fact(&format!(
-        "{cold} records left the log after {}: {files} Parquet files, {bytes} bytes",
+        "{cold} records are out of the log, after {}: {files} Parquet files, {bytes} bytes",
         seconds(began.elapsed())
     ))?;
     story.fact(&format!("look: any engine reads {}/**/*.parquet", root.join("objects").display()))?;
     let again = Fingerprint::of(&client, &written.topic).await?;
     story.check("what a consumer reads", written.fingerprint.clone(), again)
+}
+
+/// Asks for the same in SQL.
+pub async fn query(story: &mut Story, broker: &Broker, written: &Written) -> anyhow::Result<()> {
+    story.step("SQL: hot and cold records as one table")?;
+    let engine = QueryEngine::new(QueryOptions {
+        bootstrap: Some(broker.bootstrap().to_owned()),
+        ..QueryOptions::default()
+    })
+    .await?;
+    let sql = format!(
+        "SELECT count(*) AS records, sum(octet_length(value)) AS value_bytes FROM \"{}\"",
+        written.topic
+    );
+    story.fact(&sql)?;
+    let mut answer = Vec::new();
+    Format::Csv.write(&mut answer, engine.sql(&sql).await?).await?;
+    let answer = String::from_utf8(answer)?;
+    let expected = format!("{},{}", written.fingerprint.records, written.fingerprint.value_bytes);
+    story.check("records,value_bytes", expected.as_str(), answer.lines().nth(1).unwrap_or(""))
 }
 
 /// Resolves once every partition has dropped records from the log, and says how many.

@@ -44,6 +44,7 @@ async fn tell(story: &mut Story, root: &Path, records: usize) -> anyhow::Result<
     let written = hot::produce_and_consume(story, &broker, records).await?;
     hot::survive_sigkill(story, &mut broker, &written).await?;
     cold::archive(story, &broker, root, &written).await?;
+    cold::query(story, &broker, &written).await?;
     streams::count_words(story, &broker).await?;
     connect::generate_and_post(story, &broker, root).await?;
     sandbox::contain(story, &broker).await?;
