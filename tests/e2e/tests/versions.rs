@@ -16,6 +16,7 @@ use uuid::Uuid;
 const TOPIC: Str = Str::from_static("versions");
 const TIMESTAMP: i64 = 1_700_000_000_000;
 const MEMBER_ID_REQUIRED: i16 = 79;
+const SECURITY_DISABLED: i16 = 54;
 const TOPIC_RESOURCE: i8 = 2;
 /// LEADER_NOT_AVAILABLE, NOT_LEADER_OR_FOLLOWER, COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR.
 const NOT_YET: [i16; 5] = [5, 6, 14, 15, 16];
@@ -100,6 +101,7 @@ fn every_version_that_is_advertised_is_answered() -> anyhow::Result<()> {
     let id = topics(&mut asker)?;
     records(&mut asker, id)?;
     settings(&mut asker)?;
+    tools(&mut asker)?;
     groups(&mut asker, id)?;
     ends(&mut asker)?;
     let left: Vec<_> = asker.advertised.keys().filter(|key| !asker.asked.contains(key)).collect();
@@ -300,6 +302,73 @@ fn settings(asker: &mut Asker) -> anyhow::Result<()> {
         |_| Ok(DescribeLogDirsRequest { topics: None, ..Default::default() }),
         |answer| answer.results[0].error_code,
     )
+}
+
+/// What administrators' tools ask.
+fn tools(asker: &mut Asker) -> anyhow::Result<()> {
+    // Without an authorizer there are no ACLs, which has a code of its own.
+    let without_authorizer = |code| if code == SECURITY_DISABLED { 0 } else { code };
+    asker.each(
+        |_| {
+            Ok(DescribeAclsRequest {
+                resource_type_filter: 1,
+                operation: 1,
+                permission_type: 1,
+                ..Default::default()
+            })
+        },
+        |answer| without_authorizer(answer.error_code),
+    )?;
+    asker.each(
+        |_| {
+            let creation = create_acls_request::AclCreation {
+                resource_type: TOPIC_RESOURCE,
+                resource_name: TOPIC,
+                principal: "User:e2e".into(),
+                host: "*".into(),
+                operation: 3,
+                permission_type: 3,
+                ..Default::default()
+            };
+            Ok(CreateAclsRequest { creations: vec![creation], ..Default::default() })
+        },
+        |answer| without_authorizer(answer.results[0].error_code),
+    )?;
+    asker.each(
+        |_| {
+            let filter = delete_acls_request::DeleteAclsFilter {
+                resource_type_filter: TOPIC_RESOURCE,
+                operation: 1,
+                permission_type: 1,
+                ..Default::default()
+            };
+            Ok(DeleteAclsRequest { filters: vec![filter], ..Default::default() })
+        },
+        |answer| without_authorizer(answer.filter_results[0].error_code),
+    )?;
+    asker.each(
+        |_| {
+            let partitions = elect_leaders_request::TopicPartitions {
+                topic: TOPIC,
+                partitions: vec![0],
+                ..Default::default()
+            };
+            Ok(ElectLeadersRequest { topic_partitions: Some(vec![partitions]), ..Default::default() })
+        },
+        |answer| answer.error_code,
+    )?;
+    asker.each(|_| Ok(ListPartitionReassignmentsRequest::default()), |answer| answer.error_code)?;
+    asker.each(|_| Ok(DescribeClientQuotasRequest::default()), |answer| answer.error_code)?;
+    asker.each(
+        |_| {
+            let partitions = vec![describe_quorum_request::PartitionData::default()];
+            let topic_name = Str::from_static("__cluster_metadata");
+            let topic = describe_quorum_request::TopicData { topic_name, partitions, ..Default::default() };
+            Ok(DescribeQuorumRequest { topics: vec![topic], ..Default::default() })
+        },
+        |answer| answer.error_code.max(answer.topics[0].partitions[0].error_code),
+    )?;
+    asker.each(|_| Ok(ListConfigResourcesRequest::default()), |answer| answer.error_code)
 }
 
 /// For each version of JoinGroup, the life of a group, with the nearest versions of the other keys.
