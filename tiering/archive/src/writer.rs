@@ -158,7 +158,7 @@ impl ArchiveWriter {
         let index = self.parquet.flushed_row_groups().len();
         let Some(range) = self.ranges.last_mut() else { return };
         self.columns.push(range.partition, header, record);
-        let group = self.group.get_or_insert_with(|| RowGroup {
+        let group = self.group.get_or_insert(RowGroup {
             index,
             file_offset: 0,
             bytes: 0,

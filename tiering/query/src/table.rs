@@ -44,24 +44,23 @@ impl TopicTable {
         Self { snapshot, cluster, store, schema: schema() }
     }
 
+    /// Parquet objects, whole; `wanted.predicate` spares row groups and pages.
     fn cold(
         &self,
         entries: &[Arc<IndexEntry>],
         store: &Store,
-        (projection, predicate, limit): (Option<&Vec<usize>>, Option<Arc<dyn PhysicalExpr>>, Option<usize>),
-        partitions: usize,
+        wanted: &Wanted<'_>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let files = entries.iter().filter(|entry| entry.range.rows > 0).map(|entry| file_of(entry, store));
-        let files: Vec<_> = files.collect();
         let mut source = ParquetSource::new(self.schema.clone());
-        if let Some(predicate) = predicate {
-            source = source.with_predicate(predicate);
+        if let Some(predicate) = &wanted.predicate {
+            source = source.with_predicate(predicate.clone());
         }
-        let groups = FileGroup::new(files).split_files(partitions);
+        let groups = FileGroup::new(files.collect()).split_files(wanted.partitions);
         let config = FileScanConfigBuilder::new(ObjectStoreUrl::parse(ARCHIVE_URL)?, Arc::new(source))
             .with_file_groups(groups)
-            .with_projection_indices(projection.cloned())?
-            .with_limit(limit)
+            .with_projection_indices(wanted.projection.cloned())?
+            .with_limit(wanted.limit)
             .build();
         Ok(DataSourceExec::from_data_source(config))
     }
@@ -69,13 +68,22 @@ impl TopicTable {
     fn hot(
         &self,
         pieces: Vec<Arc<dyn PartitionStream>>,
-        projection: Option<&Vec<usize>>,
-        limit: Option<usize>,
+        wanted: &Wanted<'_>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let none = std::iter::empty();
-        let exec = StreamingTableExec::try_new(self.schema.clone(), pieces, projection, none, false, limit)?;
+        let (schema, unordered) = (self.schema.clone(), std::iter::empty());
+        let exec =
+            StreamingTableExec::try_new(schema, pieces, wanted.projection, unordered, false, wanted.limit)?;
         Ok(Arc::new(exec))
     }
+}
+
+/// What a scan is asked for.
+struct Wanted<'a> {
+    projection: Option<&'a Vec<usize>>,
+    predicate: Option<Arc<dyn PhysicalExpr>>,
+    limit: Option<usize>,
+    /// How many parts to work on at once.
+    partitions: usize,
 }
 
 #[async_trait]
@@ -108,9 +116,11 @@ impl TableProvider for TopicTable {
         let predicate = conjunction(filters.iter().cloned())
             .map(|filter| state.create_physical_expr(filter, &columns))
             .transpose()?;
+        let partitions = state.config().target_partitions();
+        let wanted = Wanted { projection, predicate, limit, partitions };
         let bounds = offset_bounds(filters);
         let (mut cold, mut hot) = (Vec::new(), Vec::<Arc<dyn PartitionStream>>::new());
-        for piece in prune(&self.snapshot.pieces, predicate.as_ref())? {
+        for piece in prune(&self.snapshot.pieces, wanted.predicate.as_ref())? {
             match piece {
                 Piece::Cold(entry) => cold.push(entry),
                 Piece::Hot { partition, offsets } => {
@@ -130,11 +140,10 @@ impl TableProvider for TopicTable {
         }
         let mut parts = Vec::new();
         if let (false, Some(store)) = (cold.is_empty(), &self.store) {
-            let partitions = state.config().target_partitions();
-            parts.push(self.cold(&cold, store, (projection, predicate, limit), partitions)?);
+            parts.push(self.cold(&cold, store, &wanted)?);
         }
         if !hot.is_empty() || parts.is_empty() {
-            parts.push(self.hot(hot, projection, limit)?);
+            parts.push(self.hot(hot, &wanted)?);
         }
         if parts.len() > 1 { UnionExec::try_new(parts) } else { Ok(parts.remove(0)) }
     }

@@ -28,7 +28,7 @@ async fn retention_by_age_takes_whole_objects() {
     let tier = three_objects(&faulty, &host).await;
     // The objects' youngest records have 40, 90 and 140.
     let by_age = RetentionLimits { retention_ms: Some(1_000), ..limits() };
-    let start = tier.enforce_retention(&host.id, by_age.clone(), 1_040).await.expect("kept");
+    let start = tier.enforce_retention(&host.id, by_age, 1_040).await.expect("kept");
     assert_eq!((start, faulty.names("data").await.len()), (Offset(0), 3));
     let start = tier.enforce_retention(&host.id, by_age, 1_041).await.expect("the first goes");
     assert_eq!(start, Offset(5));
