@@ -16,11 +16,11 @@ use futures::{StreamExt, stream};
 use parking_lot::Mutex;
 use strata_archive::{AbortedTransactions, ArchiveFile, ArchiveWriter};
 use strata_log::{ArchiveHost, ArchivePartition, Log};
-use strata_types::{LeaderEpoch, Offset, TimestampMs, TopicPartition};
+use strata_types::{LeaderEpoch, Offset, TimestampMs};
 use uuid::Uuid;
 
 use crate::error::StoreError;
-use crate::index::{IndexEntry, PartitionKey};
+use crate::index::{IndexEntry, PartitionKey, TIER_INDEX_TOPIC};
 use crate::manifest::{self, Committed};
 use crate::names;
 use crate::tier::Tier;
@@ -30,9 +30,23 @@ use crate::tier::Tier;
 pub struct PassReport {
     /// Objects that were archived, by us or by another attempt.
     pub objects: usize,
-    pub failures: Vec<(TopicPartition, StoreError)>,
+    /// What failed: a partition, or the tier index itself.
+    pub failures: Vec<(String, StoreError)>,
+    /// Partitions that failed before, and are not tried again yet.
+    pub paused: usize,
     /// When the next partition is due by its age, if nothing else happens.
     pub next_due: Option<TimestampMs>,
+}
+
+impl PassReport {
+    pub(crate) fn failed(error: StoreError) -> Self {
+        Self { failures: vec![(TIER_INDEX_TOPIC.to_owned(), error)], ..Self::default() }
+    }
+
+    /// Whether nothing failed, and nothing waits because it did.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.failures.is_empty() && self.paused == 0
+    }
 }
 
 /// What the archiver remembers of each partition. Lost with the process, and no harm done.
@@ -53,8 +67,15 @@ struct PartitionState {
 
 enum Step {
     Archived,
-    /// Nothing to do before this time, if it is known.
-    Rest(Option<TimestampMs>),
+    Rest(Rest),
+}
+
+/// Nothing to do before a time, if it is known.
+#[derive(Default)]
+struct Rest {
+    until: Option<TimestampMs>,
+    /// Because the last attempt failed.
+    paused: bool,
 }
 
 impl Tier {
@@ -72,10 +93,11 @@ impl Tier {
         while let Some((partition, (objects, outcome))) = outcomes.next().await {
             report.objects += objects;
             match outcome {
-                Ok(due) => {
-                    report.next_due = [report.next_due, due].into_iter().flatten().min();
+                Ok(rest) => {
+                    report.next_due = [report.next_due, rest.until].into_iter().flatten().min();
+                    report.paused += usize::from(rest.paused);
                 }
-                Err(error) => report.failures.push((partition, error)),
+                Err(error) => report.failures.push((partition.to_string(), error)),
             }
         }
         report
@@ -86,12 +108,12 @@ impl Tier {
         host: &dyn ArchiveHost,
         partition: &ArchivePartition,
         now: TimestampMs,
-    ) -> (usize, Result<Option<TimestampMs>, StoreError>) {
+    ) -> (usize, Result<Rest, StoreError>) {
         let mut objects = 0;
         loop {
             match self.step(host, partition, now).await {
                 Ok(Step::Archived) => objects += 1,
-                Ok(Step::Rest(due)) => return (objects, Ok(due)),
+                Ok(Step::Rest(rest)) => return (objects, Ok(rest)),
                 Err(error) => {
                     self.archiver.failed(key_of(partition), now, self.options.pause_ms_max);
                     return (objects, Err(error));
@@ -108,8 +130,8 @@ impl Tier {
     ) -> Result<Step, StoreError> {
         let key = key_of(partition);
         let from = self.archive_start(partition);
-        if let Some(due) = self.archiver.due(partition, from, now, self.options.object_bytes_max) {
-            return Ok(Step::Rest(due));
+        if let Some(rest) = self.archiver.rest(partition, from, now, self.options.object_bytes_max) {
+            return Ok(Step::Rest(rest));
         }
         if !self.archiver.is_reconciled(key, partition.leader_epoch) {
             self.reconcile(host, partition).await?;
@@ -118,7 +140,7 @@ impl Tier {
             return Box::pin(self.step(host, partition, now)).await;
         }
         if !host.leads(&partition.id, partition.leader_epoch) {
-            return Ok(Step::Rest(None));
+            return Ok(Step::Rest(Rest::default()));
         }
         self.archive_range(host, partition, from, now).await?;
         self.archiver.succeeded(key);
@@ -276,19 +298,19 @@ fn fill(
 }
 
 impl ArchiverState {
-    /// `None`: go ahead. Otherwise there is nothing to do before the given time, if that is known.
-    fn due(
+    /// `None`: go ahead.
+    fn rest(
         &self,
         partition: &ArchivePartition,
         from: Offset,
         now: TimestampMs,
         object_bytes_max: u64,
-    ) -> Option<Option<TimestampMs>> {
+    ) -> Option<Rest> {
         let mut partitions = self.partitions.lock();
         let state = partitions.entry(key_of(partition)).or_default();
         if partition.committed_until <= from {
             state.pending = None;
-            return Some(None);
+            return Some(Rest::default());
         }
         let since = match state.pending {
             Some((offset, since)) if offset == from => since,
@@ -298,12 +320,12 @@ impl ArchiverState {
             }
         };
         if now < state.not_before {
-            return Some(Some(state.not_before));
+            return Some(Rest { until: Some(state.not_before), paused: true });
         }
         let old_at = since.saturating_add(partition.config.archive_lag_ms);
         let big = partition.config.segment_bytes as u64;
         let is_big = pending_bytes(&partition.log, from) >= big.min(object_bytes_max);
-        if now >= old_at || is_big { None } else { Some(Some(old_at)) }
+        if now >= old_at || is_big { None } else { Some(Rest { until: Some(old_at), paused: false }) }
     }
 
     fn is_reconciled(&self, key: PartitionKey, epoch: LeaderEpoch) -> bool {

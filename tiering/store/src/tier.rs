@@ -135,26 +135,29 @@ impl Tier {
         TierTask { stop, task }
     }
 
+    /// Archives and sweeps side by side: a sweep lists folder after folder, and nobody should wait for it.
     async fn run(&self, host: &dyn ArchiveHost) {
-        let mut sweep_at = TimestampMs::MIN;
-        let mut ok = true;
+        tokio::join!(self.keep_archiving(host), self.keep_sweeping(host));
+    }
+
+    async fn keep_archiving(&self, host: &dyn ArchiveHost) {
+        let mut held_up = false;
         loop {
             let started = tokio::time::Instant::now();
-            let (next_due, outcome) = self.pass(host, &mut sweep_at).await;
-            match &outcome {
-                // Told once, and once more when it is over: an outage lasts many passes.
-                Err(error) if ok => {
-                    tracing::warn!(%error, "archiving is held up; records stay in the log meanwhile")
-                }
-                Ok(()) if !ok => tracing::info!("archiving goes on"),
-                _ => {}
-            }
-            ok = outcome.is_ok();
-            let wait_ms = match next_due {
-                Some(due) => u64::try_from(due.saturating_sub(now_ms())).unwrap_or(0),
-                None if !ok => self.options.pass_interval_ms,
-                None => self.options.sweep_interval_ms,
+            let report = match self.index_log.catch_up(host).await {
+                Ok(()) => self.run_once(host, now_ms()).await,
+                Err(error) => PassReport::failed(error),
             };
+            // Told once, and once more when it is over: an outage lasts many passes.
+            if let (false, Some((what, error))) = (held_up, report.failures.first()) {
+                tracing::warn!(%error, "archiving {what} is held up; records stay in the log meanwhile");
+            } else if held_up && report.is_clear() {
+                tracing::info!("archiving goes on");
+            }
+            held_up = !report.is_clear() && (held_up || !report.failures.is_empty());
+            let due = report.next_due.map(|due| u64::try_from(due.saturating_sub(now_ms())).unwrap_or(0));
+            let again = (!report.failures.is_empty()).then_some(self.options.pass_interval_ms);
+            let wait_ms = [due, again].into_iter().flatten().min().unwrap_or(self.options.sweep_interval_ms);
             tokio::select! {
                 () = host.changed() => {}
                 () = tokio::time::sleep(Duration::from_millis(wait_ms)) => {}
@@ -163,26 +166,15 @@ impl Tier {
         }
     }
 
-    async fn pass(
-        &self,
-        host: &dyn ArchiveHost,
-        sweep_at: &mut TimestampMs,
-    ) -> (Option<TimestampMs>, Result<(), StoreError>) {
-        if let Err(error) = self.index_log.catch_up(host).await {
-            return (None, Err(error));
-        }
-        let now = now_ms();
-        let PassReport { failures, next_due, .. } = self.run_once(host, now).await;
-        if let Some((_, error)) = failures.into_iter().next() {
-            return (next_due, Err(error));
-        }
-        if now >= *sweep_at {
-            if let Err(error) = self.sweep(host, now).await {
-                return (next_due, Err(error));
+    async fn keep_sweeping(&self, host: &dyn ArchiveHost) {
+        let mut every = tokio::time::interval(Duration::from_millis(self.options.sweep_interval_ms.max(1)));
+        loop {
+            every.tick().await;
+            // What cannot be swept now can be the next time.
+            if let Err(error) = self.sweep(host, now_ms()).await {
+                tracing::debug!(%error, "the sweep for orphans was cut short");
             }
-            *sweep_at = now.saturating_add_unsigned(self.options.sweep_interval_ms);
         }
-        (next_due, Ok(()))
     }
 
     fn host(&self) -> Result<Arc<dyn ArchiveHost>, RemoteError> {

@@ -118,7 +118,11 @@ async fn an_outage_loses_nothing_and_is_caught_up_with() {
     assert_eq!((report.objects, report.failures.len()), (0, 1));
     assert!(report.failures[0].1.is_retriable(), "{:?}", report.failures);
     let paused = tier.run_once(&*host, 1).await;
-    assert_eq!((paused.failures.len(), paused.next_due), (0, Some(1_000)), "no attempt within the pause");
+    assert_eq!(
+        (paused.failures.len(), paused.paused, paused.next_due),
+        (0, 1, Some(1_000)),
+        "no attempt yet"
+    );
     host.produce(5);
     faulty.set_down(false);
     archive_all(&tier, &host).await;
