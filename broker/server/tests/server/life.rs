@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use strata_protocol::messages::FetchRequest;
+use strata_protocol::messages::{FetchRequest, MetadataRequest};
 
-use crate::support::{Broker, batch, fetch, start_in, values};
+use crate::support::{Broker, Connection, PATIENCE, batch, fetch, start_in, values};
 
 #[tokio::test]
 async fn an_empty_directory_is_ready_at_once() {
@@ -75,4 +75,60 @@ async fn shutting_down_answers_what_is_in_flight_and_then_closes() {
     };
     tokio::join!(stop, receive);
     assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn old_segments_go_by_themselves() {
+    let broker = Broker::with(&["log.retention.check.interval.ms=20"]).await;
+    let mut connection = broker.connect().await;
+    let configs = [("internal.segment.bytes", "1024"), ("retention.bytes", "1500")];
+    connection.create_topic("t", 1, &configs).await;
+    for _ in 0..10 {
+        connection.produce("t", 0, batch(&[&"x".repeat(400)])).await;
+    }
+    let gone = async {
+        while connection.fetch("t", 0, 9).await.log_start_offset == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.expect("no segment goes");
+    let data = connection.fetch("t", 0, 9).await;
+    assert!((1..=9).contains(&data.log_start_offset) && values(&data).len() == 1, "{data:?}");
+    assert_ne!(connection.fetch("t", 0, 0).await.error_code, 0);
+}
+
+#[tokio::test]
+async fn a_server_that_is_dropped_serves_no_more() {
+    let broker = Broker::start().await;
+    let mut connection = broker.connect().await;
+    connection.topic_names().await;
+    drop(broker.server);
+    assert!(connection.is_closed().await);
+}
+
+#[tokio::test]
+async fn with_the_systems_durability_records_are_there_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = ["strata.durability=os"];
+    let server = start_in(dir.path(), &settings).await.unwrap();
+    let mut connection = Connection::open(server.local_addr()).await;
+    connection.create_topic("t", 1, &[]).await;
+    assert_eq!(connection.produce("t", 0, batch(&["a"])).await.error_code, 0);
+    assert_eq!(values(&connection.fetch("t", 0, 0).await).len(), 1);
+    server.shutdown().await;
+    let server = start_in(dir.path(), &settings).await.unwrap();
+    let mut connection = Connection::open(server.local_addr()).await;
+    assert_eq!(values(&connection.fetch("t", 0, 0).await).len(), 1);
+}
+
+#[tokio::test]
+async fn several_listeners_each_tell_their_own_address() {
+    let listeners = "listeners=PLAINTEXT://127.0.0.1:0,OTHER://127.0.0.1:0,CONTROLLER://127.0.0.1:0";
+    let map = "listener.security.protocol.map=OTHER:PLAINTEXT,PLAINTEXT:PLAINTEXT";
+    let advertised = "advertised.listeners=PLAINTEXT://127.0.0.1:0,OTHER://other.example:7000";
+    let broker = Broker::with(&[listeners, map, advertised]).await;
+    assert!(broker.server.bootstrap().ends_with(",other.example:7000"), "{}", broker.server.bootstrap());
+    let request = MetadataRequest { topics: Some(Vec::new()), ..Default::default() };
+    let response = broker.connect().await.call(12, &request).await;
+    assert_eq!(response.brokers[0].port, i32::from(broker.server.local_addr().port()));
 }
