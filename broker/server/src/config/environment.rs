@@ -19,6 +19,10 @@ const NOT_SETTINGS: &[&str] = &[
     "KAFKA_TOOLS_LOG4J_LOGLEVEL",
     "KAFKA_JMX_HOSTNAME",
     "KAFKA_JMX_PORT",
+    // Our command line's own, and that of its tests.
+    "STRATA_BIN",
+    "STRATA_BOOTSTRAP_SERVER",
+    "STRATA_LOG",
 ];
 
 /// The image's name for the cluster's id, which is no setting of the broker but of `kafka-storage format`.

@@ -8,5 +8,4 @@ mod groups;
 mod life;
 mod records;
 mod topics;
-mod versions;
 mod wire;
