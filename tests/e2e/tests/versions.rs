@@ -18,7 +18,6 @@ const TIMESTAMP: i64 = 1_700_000_000_000;
 const MEMBER_ID_REQUIRED: i16 = 79;
 const SECURITY_DISABLED: i16 = 54;
 const TOPIC_RESOURCE: i8 = 2;
-const SECURITY_DISABLED: i16 = 54;
 /// LEADER_NOT_AVAILABLE, NOT_LEADER_OR_FOLLOWER, COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR.
 const NOT_YET: [i16; 5] = [5, 6, 14, 15, 16];
 /// From a start to leaders and coordinators.
@@ -104,7 +103,6 @@ fn every_version_that_is_advertised_is_answered() -> anyhow::Result<()> {
     settings(&mut asker)?;
     tools(&mut asker)?;
     groups(&mut asker, id)?;
-    cluster(&mut asker)?;
     ends(&mut asker)?;
     let left: Vec<_> = asker.advertised.keys().filter(|key| !asker.asked.contains(key)).collect();
     ensure!(left.is_empty(), "nothing here asks the keys {left:?}, which are advertised");
@@ -543,43 +541,6 @@ fn offsets(
     };
     ensure!(committed == 1, "OffsetFetch of version {near}: {answer:?}");
     Ok(())
-}
-
-/// What tools ask about the cluster as a whole. Without an authoriser, ACLs are an error, as in Kafka.
-fn cluster(asker: &mut Asker) -> anyhow::Result<()> {
-    use describe_quorum_request::{PartitionData, TopicData};
-    let no_acls = |code: i16| i16::from(code != SECURITY_DISABLED);
-    asker.each(|_| Ok(DescribeAclsRequest::default()), |r: &DescribeAclsResponse| no_acls(r.error_code))?;
-    let creations = vec![create_acls_request::AclCreation::default()];
-    asker.each(
-        |_| Ok(CreateAclsRequest { creations: creations.clone(), ..Default::default() }),
-        |r: &CreateAclsResponse| no_acls(r.results[0].error_code),
-    )?;
-    let filters = vec![delete_acls_request::DeleteAclsFilter::default()];
-    asker.each(
-        |_| Ok(DeleteAclsRequest { filters: filters.clone(), ..Default::default() }),
-        |r: &DeleteAclsResponse| no_acls(r.filter_results[0].error_code),
-    )?;
-    asker.each(
-        |_| Ok(ElectLeadersRequest { topic_partitions: None, ..Default::default() }),
-        |r: &ElectLeadersResponse| r.error_code,
-    )?;
-    asker.each(
-        |_| Ok(ListPartitionReassignmentsRequest::default()),
-        |r: &ListPartitionReassignmentsResponse| r.error_code,
-    )?;
-    asker.each(
-        |_| Ok(DescribeClientQuotasRequest::default()),
-        |r: &DescribeClientQuotasResponse| r.error_code,
-    )?;
-    let partitions = vec![PartitionData::default()];
-    let quorum =
-        vec![TopicData { topic_name: "__cluster_metadata".into(), partitions, ..Default::default() }];
-    asker.each(
-        |_| Ok(DescribeQuorumRequest { topics: quorum.clone(), ..Default::default() }),
-        |r: &DescribeQuorumResponse| r.topics[0].partitions[0].error_code,
-    )?;
-    asker.each(|_| Ok(ListConfigResourcesRequest::default()), |r: &ListConfigResourcesResponse| r.error_code)
 }
 
 fn ends(asker: &mut Asker) -> anyhow::Result<()> {
