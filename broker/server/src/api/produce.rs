@@ -16,7 +16,7 @@ use strata_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
 };
 use strata_protocol::messages::{ProduceRequest, ProduceResponse};
-use strata_protocol::records::{self, InvalidBatch, Origin};
+use strata_protocol::records::{self, InvalidBatch, Origin, RecordError};
 use strata_protocol::{Records, Str};
 use strata_types::{ErrorCode, Offset, TimestampMs, TopicId};
 use tokio::time::{Instant, timeout_at};
@@ -49,7 +49,7 @@ impl Handler for Produce {
                     let committed = timeout_at(deadline, partition.committed(end)).await;
                     if let Err(code) = committed.unwrap_or(Err(ErrorCode::RequestTimedOut)) {
                         let answer = &mut responses[topic_index].partition_responses[partition_index];
-                        *answer = refused(answer.index, code, None);
+                        *answer = Refused::new(code, None).answer(answer.index);
                     }
                 }
             }
@@ -86,7 +86,7 @@ fn append_all(
         for data in topic.partition_data {
             let index = data.index;
             let appended = match refusal {
-                Some((code, why)) => Err(refused(index, code, message(why))),
+                Some((code, why)) => Err(Refused::new(code, message(why))),
                 None => append_one(cx, &topic.name, TopicId(topic.topic_id), data, now),
             };
             answers.push(match appended {
@@ -95,7 +95,7 @@ fn append_all(
                     waiting.push(Waiting { partition, end, topic_index, partition_index });
                     answer
                 }
-                Err(answer) => answer,
+                Err(refused) => refused.answer(index),
             });
         }
         responses.push(TopicProduceResponse {
@@ -110,46 +110,82 @@ fn append_all(
 
 type Appended = (Arc<Partition>, Offset, PartitionProduceResponse);
 
+/// Why a partition's batch was not appended.
+struct Refused {
+    code: ErrorCode,
+    message: Option<Str>,
+    records: Vec<RecordError>,
+}
+
+impl Refused {
+    fn new(code: ErrorCode, message: Option<Str>) -> Self {
+        Self { code, message, records: Vec::new() }
+    }
+
+    fn answer(self, index: i32) -> PartitionProduceResponse {
+        let record_errors = self.records.into_iter().map(|error| BatchIndexAndErrorMessage {
+            batch_index: error.batch_index,
+            batch_index_error_message: message(error.message),
+            ..Default::default()
+        });
+        PartitionProduceResponse {
+            index,
+            error_code: self.code.into(),
+            base_offset: -1,
+            record_errors: record_errors.collect(),
+            error_message: self.message,
+            ..Default::default()
+        }
+    }
+}
+
+impl From<InvalidBatch> for Refused {
+    fn from(invalid: InvalidBatch) -> Self {
+        Self { code: invalid.error, message: message(invalid.message), records: invalid.record_errors }
+    }
+}
+
+impl From<AppendError> for Refused {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Invalid(invalid) => invalid.into(),
+            error => Self::new(error.error_code(), message(error.to_string())),
+        }
+    }
+}
+
 fn append_one(
     cx: &Context,
     name: &Str,
     id: TopicId,
     data: PartitionProduceData,
     now: TimestampMs,
-) -> Result<Appended, PartitionProduceResponse> {
+) -> Result<Appended, Refused> {
     let index = data.index;
-    let partition =
-        find(&cx.broker, cx.version, name, id, index).map_err(|code| refused(index, code, None))?;
+    let partition = find(&cx.broker, cx.version, name, id, index).map_err(|code| Refused::new(code, None))?;
     let topic = partition.id.partition.topic.as_str();
     if internal::is_written_by_brokers_only(topic) && cx.client_id.as_deref() != Some(ADMIN_CLIENT) {
         let why = format!("{topic} is an internal topic: only brokers write to it");
-        return Err(refused(index, ErrorCode::InvalidTopicException, message(why)));
+        return Err(Refused::new(ErrorCode::InvalidTopicException, message(why)));
     }
-    let bytes = match data.records {
-        Some(Records::Bytes(bytes)) => bytes,
-        _ => return Err(refused(index, ErrorCode::InvalidRecord, message("there is no record batch"))),
+    let Some(Records::Bytes(bytes)) = data.records else {
+        return Err(Refused::new(ErrorCode::InvalidRecord, message("there is no record batch")));
     };
-    let batch =
-        records::single_batch(bytes, cx.version >= 7).map_err(|invalid| invalid_batch(index, invalid))?;
+    let batch = records::single_batch(bytes, cx.version >= 7)?;
     if batch.header().is_transactional() {
         // A request that names a transactional id does not come this far; without one, this is Kafka's code.
-        return Err(refused(index, ErrorCode::TransactionalIdAuthorizationFailed, None));
+        return Err(Refused::new(ErrorCode::TransactionalIdAuthorizationFailed, None));
     }
-    match partition.append(batch.into_bytes(), now, Origin::Client) {
-        Ok(appended) => {
-            let answer = PartitionProduceResponse {
-                index,
-                base_offset: appended.first_offset.0,
-                log_append_time_ms: appended.append_time.unwrap_or(-1),
-                log_start_offset: appended.log_start_offset.0,
-                error_message: None,
-                ..Default::default()
-            };
-            Ok((partition, appended.last_offset.next(), answer))
-        }
-        Err(AppendError::Invalid(invalid)) => Err(invalid_batch(index, invalid)),
-        Err(error) => Err(refused(index, error.error_code(), message(error.to_string()))),
-    }
+    let appended = partition.append(batch.into_bytes(), now, Origin::Client)?;
+    let answer = PartitionProduceResponse {
+        index,
+        base_offset: appended.first_offset.0,
+        log_append_time_ms: appended.append_time.unwrap_or(-1),
+        log_start_offset: appended.log_start_offset.0,
+        error_message: None,
+        ..Default::default()
+    };
+    Ok((partition, appended.last_offset.next(), answer))
 }
 
 fn find(
@@ -160,28 +196,6 @@ fn find(
     index: i32,
 ) -> Result<Arc<Partition>, ErrorCode> {
     if version >= 13 { broker.partitions.by_id(id, index) } else { broker.partitions.by_name(name, index) }
-}
-
-fn refused(index: i32, code: ErrorCode, error_message: Option<Str>) -> PartitionProduceResponse {
-    PartitionProduceResponse {
-        index,
-        error_code: code.into(),
-        base_offset: -1,
-        error_message,
-        ..Default::default()
-    }
-}
-
-fn invalid_batch(index: i32, invalid: InvalidBatch) -> PartitionProduceResponse {
-    let record_errors = invalid.record_errors.into_iter().map(|error| BatchIndexAndErrorMessage {
-        batch_index: error.batch_index,
-        batch_index_error_message: message(error.message),
-        ..Default::default()
-    });
-    PartitionProduceResponse {
-        record_errors: record_errors.collect(),
-        ..refused(index, invalid.error, message(invalid.message))
-    }
 }
 
 fn silence_or_close(responses: &[TopicProduceResponse]) -> Refusal {

@@ -34,7 +34,7 @@ pub(super) async fn run(broker: Arc<Broker>, partition: Arc<Partition>, requests
         ..Default::default()
     };
     let options = RuntimeOptions {
-        append_bytes_max: partition.log.config().max_message_bytes as usize,
+        append_bytes_max: partition.log.config().max_message_bytes,
         write_timeout_ms: settings.offsets_commit_timeout_ms,
         ..Default::default()
     };

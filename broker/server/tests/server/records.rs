@@ -147,10 +147,9 @@ async fn clients_write_no_control_and_no_transactional_batches_yet() {
         base_sequence: 0,
         ..Default::default()
     };
-    for options in [
-        BuilderOptions { control: true, ..producer.clone() },
-        BuilderOptions { transactional: true, ..producer },
-    ] {
+    for options in
+        [BuilderOptions { control: true, ..producer }, BuilderOptions { transactional: true, ..producer }]
+    {
         assert_ne!(connection.produce("t", 0, batch_with(&["a"], options, 0)).await.error_code, 0);
     }
     let mut request = produce("t", 0, -1, batch(&["a"]));
