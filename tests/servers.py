@@ -1,5 +1,6 @@
 """Servers for the Python tests: started and ended by the scripts beside this file."""
 
+import logging
 import os
 import pathlib
 import shlex
@@ -9,6 +10,10 @@ import subprocess
 import sys
 import tempfile
 import time
+
+# For clients: a librdkafka that loses its server says so once a second, and here it is meant to.
+QUIET = logging.getLogger("quiet")
+QUIET.setLevel(logging.CRITICAL)
 
 TESTS = pathlib.Path(__file__).resolve().parent
 

@@ -13,11 +13,9 @@ import argparse
 import csv
 import hashlib
 import importlib.util
-import io
 import os
 import pathlib
 import random
-import subprocess
 import sys
 import time
 
@@ -56,7 +54,7 @@ def produce(bootstrap, count, chance):
     """One idempotent producer for each codec, in turns of a few hundred records."""
     failed = []
     producers = [Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "compression.type": codec,
-                           "linger.ms": 20, "queue.buffering.max.messages": 50_000}) for codec in CODECS]
+                           "linger.ms": 20, "queue.buffering.max.messages": 50_000}, logger=servers.QUIET) for codec in CODECS]
     for n, (key, value, headers) in enumerate(records(count, chance)):
         producer = producers[n // 500 % len(producers)]
         while True:
@@ -78,7 +76,7 @@ class View:
 
     def __init__(self):
         self.records = self.keys = self.values = self.value_bytes = self.headers = 0
-        self.everything, self.rows = hashlib.sha256(), hashlib.md5()
+        self.everything, self.checksum = hashlib.sha256(), 0
 
     def add(self, message):
         key, value, headers = message.key(), message.value(), message.headers() or []
@@ -88,11 +86,12 @@ class View:
         self.value_bytes += len(value or b"")
         self.headers += len(headers)
         self.everything.update(repr((message.offset(), message.timestamp(), key, value, headers)).encode())
-        digest = "-" if value is None else hashlib.md5(value).hexdigest()
-        self.rows.update(f"{message.offset()}/{message.timestamp()[1]}/{digest}\n".encode())
+        key, value = ("-" if data is None else hashlib.md5(data).hexdigest() for data in (key, value))
+        row = hashlib.md5(f"{message.offset()}/{message.timestamp()[1]}/{key}/{value}".encode()).hexdigest()
+        self.checksum += int.from_bytes(row[:4].encode())
 
     def summary(self):
-        return [self.records, self.keys, self.values, self.value_bytes, self.headers, self.rows.hexdigest()]
+        return [self.records, self.keys, self.values, self.value_bytes, self.headers, self.checksum]
 
 
 def consume(bootstrap):
@@ -117,12 +116,16 @@ def consume(bootstrap):
     return views
 
 
-# Per partition: records, keys, values, bytes of values, headers, and the checksum of the rows in order.
+# Per partition: records, keys, values, bytes of values, headers, and a checksum: the sum of numbers made of the digest of
+# each row. A sum needs no order and no memory, and the digest covers offset, timestamp, key and value.
 SQL = """
 SELECT _partition, count(*), count(_key), count(_value), {value_bytes}, {headers},
-       md5(string_agg(concat(CAST(_offset AS VARCHAR), '/', CAST({milliseconds} AS VARCHAR), '/', coalesce({digest}, '-'), chr(10)),
-                      '' ORDER BY _offset))
-FROM {table} GROUP BY _partition ORDER BY _partition"""
+       sum(ascii(substr(row, 1, 1)) * 16777216 + ascii(substr(row, 2, 1)) * 65536 + ascii(substr(row, 3, 1)) * 256
+           + ascii(substr(row, 4, 1)))
+FROM (SELECT *, md5(concat(CAST(_offset AS VARCHAR), '/', CAST({milliseconds} AS VARCHAR), '/', coalesce(md5(_key), '-'), '/',
+                           coalesce(md5(_value), '-'))) AS row
+      FROM {table})
+GROUP BY _partition ORDER BY _partition"""
 
 
 def duckdb_connect():
@@ -131,24 +134,25 @@ def duckdb_connect():
     # The extension is a Python package: nothing is fetched at run time.
     package = pathlib.Path(importlib.util.find_spec("duckdb_extension_httpfs").origin).parent
     connection.execute(f"LOAD '{package}/extensions/v{duckdb.__version__}/httpfs.duckdb_extension'")
-    connection.execute(f"""CREATE SECRET (TYPE s3, KEY_ID '{os.environ['AWS_ACCESS_KEY_ID']}', SECRET '{os.environ['AWS_SECRET_ACCESS_KEY']}',
-        ENDPOINT '{os.environ['AWS_ENDPOINT_URL'].split('//')[1]}', URL_STYLE 'path', USE_SSL false, REGION 'us-east-1')""")
+    key, secret, url = (os.environ[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"))
+    connection.execute(f"CREATE SECRET (TYPE s3, KEY_ID '{key}', SECRET '{secret}', ENDPOINT '{url.split('//')[1]}', "
+                       "URL_STYLE 'path', USE_SSL false, REGION 'us-east-1')")
     return connection
 
 
 def in_duckdb(connection, files):
-    sql = SQL.format(table=f"read_parquet('{files}')", value_bytes="sum(octet_length(_value))", headers="sum(len(_headers))",
-                     milliseconds="epoch_ms(_timestamp)", digest="md5(_value)")
+    sql = SQL.format(table=f"read_parquet('{files}')", value_bytes="sum(octet_length(_value))",
+                     headers="sum(len(_headers))", milliseconds="epoch_ms(_timestamp)")
     return {row[0]: list(row[1:]) for row in connection.execute(sql).fetchall()}
 
 
 def in_strata(server):
-    sql = SQL.format(table=f'"{TOPIC}"', value_bytes="sum(octet_length(_value))", headers="sum(coalesce(array_length(_headers), 0))",
-                     milliseconds="CAST(_timestamp AS BIGINT)", digest="md5(_value)")
-    printed = subprocess.run([os.environ["STRATA_BIN"], "query", sql, "--format", "csv", "--bootstrap-server", server.bootstrap],
-                             stdout=subprocess.PIPE, text=True, timeout=WAIT_S, check=True).stdout
-    rows = list(csv.reader(io.StringIO(printed)))[1:]
-    return {int(row[0]): [*map(int, row[1:6]), row[6]] for row in rows}
+    sql = SQL.format(table=f'"{TOPIC}"', value_bytes="sum(octet_length(encode(_value, 'hex')) / 2)",
+                     headers="sum(coalesce(array_length(_headers), 0))", milliseconds="CAST(_timestamp AS BIGINT)")
+    printed = servers.run(os.environ["STRATA_BIN"], "query", sql, "--format", "csv", "--bootstrap-server", server.bootstrap,
+                          timeout=WAIT_S)
+    rows = csv.reader(printed.splitlines()[1:])
+    return {int(row[0]): [int(field) for field in row[1:]] for row in rows}
 
 
 def archive_everything(server, admin, connection, files, count):
@@ -166,7 +170,8 @@ def archive_everything(server, admin, connection, files, count):
             sys.exit(f"{now} of {count} records are in the archive after {WAIT_S} s")
         time.sleep(0.5)
     setting = ConfigEntry("local.retention.bytes", "1", incremental_operation=AlterConfigOpType.SET)
-    [future] = admin.incremental_alter_configs([ConfigResource(ConfigResource.Type.TOPIC, TOPIC, incremental_configs=[setting])]).values()
+    resource = ConfigResource(ConfigResource.Type.TOPIC, TOPIC, incremental_configs=[setting])
+    [future] = admin.incremental_alter_configs([resource]).values()
     future.result(30)
     while len(logs := list((server.folder / "data").glob(f"{TOPIC}-*/*.log"))) > PARTITIONS:
         if time.monotonic() > end:
@@ -190,7 +195,7 @@ def play(options, folder):
         arguments = ["--object-store", f"s3://{bucket}/million", *arguments]
         settings |= {"remote.storage.enable": "true", "strata.archive.lag.ms": "1000"}
     server = folder.server(options.server, *arguments)
-    admin = AdminClient({"bootstrap.servers": server.bootstrap})
+    admin = AdminClient({"bootstrap.servers": server.bootstrap}, logger=servers.QUIET)
     admin.create_topics([NewTopic(TOPIC, PARTITIONS, 1, config=settings)])[TOPIC].result(30)
 
     def step(what):

@@ -6,7 +6,6 @@ that a record failed.
 """
 
 import argparse
-import logging
 import pathlib
 import random
 import sys
@@ -23,8 +22,6 @@ import servers
 PARTITIONS = 3
 RECORDS_PER_S_MAX = 20_000
 WAIT_S = 120
-QUIET = logging.getLogger("a client that loses its server says so once a second")
-QUIET.setLevel(logging.CRITICAL)
 
 
 class Sender(threading.Thread):
@@ -36,7 +33,7 @@ class Sender(threading.Thread):
         self.stopping = threading.Event()
         self.producer = Producer({
             "bootstrap.servers": bootstrap, "enable.idempotence": True, "linger.ms": 5, "delivery.timeout.ms": WAIT_S * 1000,
-            "reconnect.backoff.max.ms": 500, "queue.buffering.max.messages": 20_000}, logger=QUIET)
+            "reconnect.backoff.max.ms": 500, "queue.buffering.max.messages": 20_000}, logger=servers.QUIET)
         self.start()
 
     def on_delivery(self, error, message):
@@ -114,7 +111,7 @@ def main():
     print(f"kill: {options.rounds} times, seed {options.seed}", flush=True)
     with servers.Folder() as folder:
         server = folder.server(options.server)
-        admin = AdminClient({"bootstrap.servers": server.bootstrap}, logger=QUIET)
+        admin = AdminClient({"bootstrap.servers": server.bootstrap}, logger=servers.QUIET)
         admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(30)
         sender = Sender(server.bootstrap, topic)
         slowest = 0
