@@ -10,6 +10,7 @@
 mod cli;
 mod demo;
 mod output;
+mod progress;
 mod shipped;
 
 use std::io::IsTerminal;
@@ -34,8 +35,28 @@ fn main() -> ExitCode {
 /// One line, with its causes: a person reads it, and a script sees status 1.
 #[expect(clippy::print_stderr, reason = "the last word of a command that failed")]
 fn fail(error: &anyhow::Error) -> ExitCode {
-    eprintln!("strata: {error:#}");
+    if output::reader_is_gone() {
+        // `strata consume … | head` has what it wanted.
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("strata: {}", one_line(error));
     ExitCode::FAILURE
+}
+
+/// An error and its causes. Most errors here say their cause themselves, which is not to be said twice.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain() {
+        let words = cause.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        if line.contains(&words) {
+            continue;
+        }
+        if !line.is_empty() {
+            line.push_str(": ");
+        }
+        line.push_str(&words);
+    }
+    line
 }
 
 /// Logs go to standard error, so that standard output stays the command's answer. `STRATA_LOG` sets the filter.
@@ -47,4 +68,18 @@ fn log_to_stderr(default_level: &str) {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_line_and_says_each_cause_once() {
+        let error =
+            anyhow!("the disk\n   is full").context("it did not work: the disk is full").context("c.conf");
+        assert_eq!(one_line(&error), "c.conf: it did not work: the disk is full");
+    }
 }

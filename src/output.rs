@@ -1,6 +1,7 @@
 //! What the client commands print: a table for people, JSON for scripts.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -34,14 +35,45 @@ impl Output {
     pub fn done(self, line: &str, document: &impl Serialize) -> anyhow::Result<()> {
         match self {
             Self::Json => self.document(document),
-            Self::Table => Ok(writeln!(io::stdout().lock(), "{line}")?),
+            Self::Table => Ok(writeln!(stdout(), "{line}")?),
         }
     }
 
     fn document(self, document: &impl Serialize) -> anyhow::Result<()> {
-        let mut out = io::stdout().lock();
-        serde_json::to_writer_pretty(&mut out, document)?;
-        Ok(writeln!(out)?)
+        Ok(writeln!(stdout(), "{}", serde_json::to_string_pretty(document)?)?)
+    }
+}
+
+/// Standard output. Everything that is printed goes through here, so that one who stops reading is noticed.
+pub fn stdout() -> impl Write {
+    Stdout(io::stdout().lock())
+}
+
+/// Whether whoever reads standard output has had enough: no failure of ours.
+pub fn reader_is_gone() -> bool {
+    READER_IS_GONE.load(Ordering::Relaxed)
+}
+
+static READER_IS_GONE: AtomicBool = AtomicBool::new(false);
+
+struct Stdout(io::StdoutLock<'static>);
+
+impl Stdout {
+    fn noticing<T>(outcome: io::Result<T>) -> io::Result<T> {
+        if outcome.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            READER_IS_GONE.store(true, Ordering::Relaxed);
+        }
+        outcome
+    }
+}
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Self::noticing(self.0.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Self::noticing(self.0.flush())
     }
 }
 
@@ -50,7 +82,7 @@ fn write_table(columns: &[&str], rows: Vec<Vec<String>>) -> io::Result<()> {
     let lines: Vec<Vec<String>> = std::iter::once(header).chain(rows).collect();
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns.len()).map(width).collect();
-    let mut out = io::stdout().lock();
+    let mut out = stdout();
     for line in &lines {
         let padded: Vec<String> =
             line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();

@@ -8,9 +8,8 @@ use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use strata_worker::{Worker, WorkerConfig};
-use tokio::signal::unix::{SignalKind, signal};
 
-use super::Bootstrap;
+use super::{Bootstrap, Stop};
 use crate::output::{Output, Row};
 use crate::shipped;
 
@@ -120,8 +119,7 @@ impl Connect {
 
 impl WorkerArgs {
     async fn run(self) -> anyhow::Result<()> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut stop = Stop::new()?;
         let worker = Worker::start(WorkerConfig {
             worker_id: self.rest_listener.to_string(),
             shipped: shipped::PLUGINS.iter().map(|plugin| plugin.wasm).collect(),
@@ -132,10 +130,7 @@ impl WorkerArgs {
         .await?;
         let rest = strata_rest::serve(worker.clone(), self.rest_listener).await?;
         super::say(&format!("ready: REST API on http://{}", rest.addr()))?;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        stop.asked().await;
         rest.shutdown().await;
         worker.shutdown().await;
         Ok(())

@@ -93,6 +93,12 @@ impl List {
 impl Named {
     async fn describe(self, output: Output) -> anyhow::Result<()> {
         let client = self.bootstrap.connect().await?;
+        let groups = client.admin().list_groups().await?;
+        anyhow::ensure!(
+            groups.iter().any(|group| group.group_id == self.group),
+            "group {} does not exist",
+            self.group
+        );
         let mut committed: Vec<_> = client.admin().group_offsets(&self.group).await?.into_iter().collect();
         committed.sort_by(|a, b| a.0.cmp(&b.0));
         let wanted: Vec<_> =

@@ -13,12 +13,18 @@ mod start;
 mod streams;
 mod topic;
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use clap::{Args, Parser, Subcommand};
 use strata_client::{Client, ClientOptions};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::output::Output;
+use crate::output::{self, Output};
+
+/// A person who mistyped an address should hear of it before the coffee: how long to look for a broker.
+const CONNECT_MS_MAX: u64 = 3_000;
+/// A topic that was created a moment ago is known everywhere within this.
+const TOPIC_WAIT_MS_MAX: u64 = 1_000;
 
 /// A Kafka-compatible streaming platform in one binary: hot records in the log, cold ones in Parquet, processed by sandboxed plugins.
 #[derive(Debug, Parser)]
@@ -79,7 +85,13 @@ pub struct Bootstrap {
 impl Bootstrap {
     /// A client of the cluster.
     pub async fn connect(&self) -> anyhow::Result<Client> {
-        let options = ClientOptions { client_id: "strata-cli".to_owned(), ..ClientOptions::default() };
+        let options = ClientOptions {
+            client_id: "strata-cli".to_owned(),
+            bootstrap_timeout_ms: CONNECT_MS_MAX,
+            connect_timeout_ms: CONNECT_MS_MAX,
+            unknown_topic_wait_ms: TOPIC_WAIT_MS_MAX,
+            ..ClientOptions::default()
+        };
         Ok(Client::connect(&self.bootstrap_server, options).await?)
     }
 }
@@ -113,7 +125,27 @@ impl Cli {
 
 /// One line on standard output, at once: scripts wait for it.
 fn say(line: &str) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = output::stdout();
     writeln!(out, "{line}")?;
     Ok(out.flush()?)
+}
+
+/// SIGTERM and SIGINT: from the moment that this is made, they end the command in order and not at once.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Resolves once one of them has come, also before this was called.
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }

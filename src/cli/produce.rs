@@ -1,6 +1,7 @@
 //! `strata produce`: records from lines.
 
 use std::io::BufRead;
+use std::os::fd::AsFd;
 
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
@@ -11,6 +12,7 @@ use strata_types::TopicName;
 
 use super::Bootstrap;
 use crate::output::Output;
+use crate::progress::Progress;
 
 /// Acknowledgements that may be outstanding before the next line is read.
 const UNACKNOWLEDGED_MAX: usize = 100_000;
@@ -75,8 +77,11 @@ impl Produce {
             .collect();
         let mut unacknowledged: Vec<Delivery> = Vec::new();
         let mut produced = 0u64;
+        let progress = progress_through_stdin();
         for line in std::io::stdin().lock().lines() {
-            let (key, value) = self.split(line?)?;
+            let line = line?;
+            progress.add(line.len() as u64 + 1);
+            let (key, value) = self.split(line)?;
             let record = ProducerRecord {
                 partition: self.partition,
                 headers: headers.clone(),
@@ -91,6 +96,7 @@ impl Produce {
         producer.flush().await;
         acknowledged(&mut unacknowledged).await?;
         producer.close().await;
+        drop(progress);
         output.done(
             &format!("{produced} records written to {}", self.topic),
             &serde_json::json!({ "topic": self.topic.as_str(), "records": produced }),
@@ -103,6 +109,15 @@ impl Produce {
             Some((key, value)) => Ok((Some(key.to_owned().into()), value.to_owned().into())),
             None => anyhow::bail!("the line {line:?} has no {separator:?} between key and value"),
         }
+    }
+}
+
+/// Only a file has a length to measure against.
+fn progress_through_stdin() -> Progress {
+    let stdin = std::io::stdin().as_fd().try_clone_to_owned().map(std::fs::File::from);
+    match stdin.and_then(|stdin| stdin.metadata()) {
+        Ok(metadata) if metadata.is_file() => Progress::bytes("producing", metadata.len()),
+        _ => Progress::hidden(),
     }
 }
 

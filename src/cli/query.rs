@@ -1,13 +1,12 @@
 //! `strata query`: SQL over topics.
 
-use std::io;
-
 use clap::{Args, ValueEnum};
 use strata_query::{Format, QueryEngine, QueryOptions};
 use strata_store::ObjectStoreUrl;
 
 use super::Bootstrap;
-use crate::output::Output;
+use crate::output::{self, Output};
+use crate::progress::Progress;
 
 #[derive(Debug, Args)]
 #[command(
@@ -51,9 +50,10 @@ impl Query {
             (Some(FormatArg::Json), _) | (None, Output::Json) => Format::Json,
             (Some(FormatArg::Table), _) | (None, Output::Table) => Format::Table,
         };
+        let progress = Progress::spinner("querying");
         let engine = QueryEngine::new(options).await?;
         let result = engine.sql(&self.sql).await?;
-        format.write(&mut io::stdout().lock(), result).await?;
+        format.write(&mut progress.until_output(output::stdout()), result).await?;
         Ok(())
     }
 }

@@ -10,7 +10,8 @@ use strata_runtime::{Runtime, RuntimeOptions};
 use strata_server::Server;
 use strata_server::config::Config;
 use strata_store::{ObjectStoreUrl, Tier, TierOptions};
-use tokio::signal::unix::{SignalKind, signal};
+
+use super::Stop;
 
 /// Where data goes unless something else is said.
 const DATA_DIR: &str = "strata-data";
@@ -42,21 +43,19 @@ pub struct Start {
 
 impl Start {
     pub async fn run(self) -> anyhow::Result<()> {
+        // Before anything else: a signal that comes early ends the broker in order too.
+        let mut stop = Stop::new()?;
         let began = Instant::now();
         let config = self.load_config()?;
-        for warning in &config.warnings {
-            tracing::warn!("{warning}");
-        }
         let data_dir = config.data_dir.clone();
         let url: ObjectStoreUrl =
             match self.object_store.as_deref().or_else(|| config.given("strata.archive.url")) {
                 Some(url) => url.parse()?,
                 None => ObjectStoreUrl::local(&std::path::absolute(data_dir.join("archive"))?),
             };
-        // Before anything is started: a signal that comes early is not lost.
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-
+        // Before the archive, which may lie within it.
+        std::fs::create_dir_all(&data_dir)
+            .with_context(|| format!("the data directory {} cannot be used", data_dir.display()))?;
         let tier = Tier::new(url.open()?, TierOptions::default());
         let server = Server::start(config, Some(Arc::clone(&tier) as _)).await?;
         let archiver = tier.start(server.archive_host());
@@ -64,8 +63,7 @@ impl Start {
         let runtime = Runtime::start(RuntimeOptions::new(server.bootstrap(), data_dir.join("streams")))?;
 
         let outcome = tokio::select! {
-            _ = terminate.recv() => Ok(()),
-            _ = interrupt.recv() => Ok(()),
+            () = stop.asked() => Ok(()),
             why = server.failed() => Err(anyhow::anyhow!("the broker cannot go on: {why}")),
         };
         tracing::info!("stopping");

@@ -8,18 +8,16 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use strata_plugin_host::{Host, HostOptions, World};
 use strata_runtime::{Deployed, Registry, Runtime, RuntimeOptions};
-use tokio::signal::unix::{SignalKind, signal};
 
-use super::Bootstrap;
+use super::{Bootstrap, Stop};
 use crate::output::{Output, Row};
+use crate::shipped;
 
 #[derive(Debug, Subcommand)]
 pub enum Streams {
     /// Run a topology under an application's name; replaces what ran under it
-    #[command(
-        after_help = "Example:\n  strata streams deploy wc --plugin plugins/catalog/word-count/word-count.wasm \
-        --config topics=lines --config output.topic=counts"
-    )]
+    #[command(after_help = "Example:\n  strata streams deploy wc --plugin word-count \
+        --config topics=lines --config output.topic=counts")]
     Deploy(Deploy),
     /// List applications and how they are
     List(List),
@@ -33,8 +31,8 @@ pub enum Streams {
 pub struct Deploy {
     /// `application.id`: the consumer group, and the prefix of internal topics.
     application: String,
-    /// The topology, a WebAssembly component.
-    #[arg(long, value_name = "FILE")]
+    /// The topology: a WebAssembly component's file, or the name of one that is shipped, as `word-count`.
+    #[arg(long, value_name = "FILE|NAME")]
     plugin: PathBuf,
     /// One of the plugin's settings; may be given several times.
     #[arg(long = "config", value_name = "KEY=VALUE", value_parser = super::config::key_value)]
@@ -111,7 +109,10 @@ impl Streams {
 
 impl Deploy {
     async fn run(self, output: Output) -> anyhow::Result<()> {
-        let wasm = std::fs::read(&self.plugin).with_context(|| self.plugin.display().to_string())?;
+        let wasm = match self.plugin.to_str().and_then(shipped::find) {
+            Some(wasm) => wasm.to_vec(),
+            None => std::fs::read(&self.plugin).with_context(|| self.plugin.display().to_string())?,
+        };
         let config: BTreeMap<String, String> = self.configs.into_iter().collect();
         // Whoever deploys hears here, and not in a log elsewhere, that a file is no topology.
         let plugin = Host::new(HostOptions::default())?.load(wasm.clone().into()).await?;
@@ -121,6 +122,15 @@ impl Deploy {
             self.plugin.display(),
             plugin.world()
         );
+        let required = plugin.descriptor().config.iter().filter(|key| key.required && key.default.is_none());
+        for key in required {
+            anyhow::ensure!(
+                config.contains_key(&key.name),
+                "the setting {} is missing ({})",
+                key.name,
+                key.doc
+            );
+        }
         let registry = Registry::open(self.bootstrap.connect().await?).await?;
         let deployment = registry.deploy(&self.application, wasm.into(), config).await?;
         let line = format!(
@@ -133,13 +143,9 @@ impl Deploy {
 
 impl Run {
     async fn run(self) -> anyhow::Result<()> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut stop = Stop::new()?;
         let runtime = Runtime::start(RuntimeOptions::new(self.bootstrap.bootstrap_server, self.state_dir))?;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        stop.asked().await;
         runtime.shutdown().await;
         Ok(())
     }

@@ -1,9 +1,11 @@
 //! `strata topic`: create, list, describe and delete topics.
 
+use std::collections::HashMap;
+
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use strata_client::NewTopic;
-use strata_types::TopicName;
+use strata_client::{ListedOffset, NewTopic};
+use strata_types::{TopicName, TopicPartition};
 
 use super::Bootstrap;
 use crate::output::{Output, Row};
@@ -148,25 +150,27 @@ impl Named {
         use strata_client::OffsetSpec::{Earliest, EarliestLocal, Latest};
         let client = self.bootstrap.connect().await?;
         let topic = client.admin().describe_topic(&self.topic).await?;
-        let mut rows = Vec::new();
-        for partition in topic.partitions {
-            let address = strata_types::TopicPartition::new(self.topic.clone(), partition.index);
-            let mut offsets = Vec::new();
-            for spec in [Earliest, EarliestLocal, Latest] {
-                let listed = client.list_offsets(&[(address.clone(), spec)], false).await?;
-                offsets.push(listed.get(&address).map_or(-1, |listed| listed.offset.0));
-            }
-            rows.push(Partition {
+        let address = |partition: i32| TopicPartition::new(self.topic.clone(), partition);
+        let all = |spec| topic.partitions.iter().map(|p| (address(p.index), spec)).collect::<Vec<_>>();
+        let (start, local_start, end) = (
+            client.list_offsets(&all(Earliest), false).await?,
+            client.list_offsets(&all(EarliestLocal), false).await?,
+            client.list_offsets(&all(Latest), false).await?,
+        );
+        let row = |partition: &strata_client::Partition| {
+            let address = address(partition.index);
+            let of = |listed: &HashMap<_, ListedOffset>| listed.get(&address).map_or(-1, |one| one.offset.0);
+            Partition {
                 partition: partition.index,
                 leader: partition.leader.unwrap_or(-1),
-                replicas: partition.replicas,
-                isr: partition.isr,
-                start_offset: offsets[0],
-                local_start_offset: offsets[1],
-                end_offset: offsets[2],
-            });
-        }
-        output.rows(&rows)
+                replicas: partition.replicas.clone(),
+                isr: partition.isr.clone(),
+                start_offset: of(&start),
+                local_start_offset: of(&local_start),
+                end_offset: of(&end),
+            }
+        };
+        output.rows(&topic.partitions.iter().map(row).collect::<Vec<_>>())
     }
 
     async fn delete(self, output: Output) -> anyhow::Result<()> {

@@ -10,6 +10,7 @@ use super::broker::Broker;
 use super::fingerprint::Fingerprint;
 use super::hot::Written;
 use super::story::{Story, seconds};
+use crate::progress::Progress;
 
 /// How long the archive may take before the demo gives up on it.
 const ARCHIVED_MAX: Duration = Duration::from_secs(60);
@@ -26,9 +27,11 @@ pub async fn archive(
     story.step("Cold: records move to Parquet, the log drops them, consumers see no difference")?;
     let client = broker.client().await?;
     let began = Instant::now();
+    let progress = Progress::spinner("archiving");
     let cold = tokio::time::timeout(ARCHIVED_MAX, until_cold(&client, &written.topic))
         .await
         .context("the log still has everything: the archive does not get on")??;
+    drop(progress);
     let (files, bytes) = parquet_files(&root.join("objects"))?;
     story.fact(&format!(
         "{cold} records are out of the log, after {}: {files} Parquet files, {bytes} bytes",

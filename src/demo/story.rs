@@ -42,7 +42,7 @@ impl Story {
     }
 
     fn line(&self, line: &str) -> anyhow::Result<()> {
-        let mut out = io::stdout().lock();
+        let mut out = crate::output::stdout();
         writeln!(out, "{line}")?;
         Ok(out.flush()?)
     }

@@ -56,7 +56,7 @@ impl Client {
     /// Connects to a cluster by some of its brokers: `host:port,host:port`.
     ///
     /// # Errors
-    /// [`ClientError::Timeout`] when none of them has answered within `api_timeout_ms`.
+    /// [`ClientError::Timeout`] when none of them has answered within `bootstrap_timeout_ms`.
     pub async fn connect(bootstrap: &str, options: ClientOptions) -> Result<Self> {
         let bootstrap: Vec<String> =
             bootstrap.split(',').map(|a| a.trim().to_owned()).filter(|a| !a.is_empty()).collect();
@@ -67,7 +67,9 @@ impl Client {
             return Err(ClientError::Options("no bootstrap server".into()));
         }
         let client = Self::new(Arc::new(options), bootstrap.into(), Arc::default());
-        client.refresh(Some(&[])).await?;
+        let limit_ms = client.options().bootstrap_timeout_ms;
+        let retry = Retry::new(client.options(), "looking for a broker", limit_ms);
+        client.refresh_within(retry, Some(&[])).await?;
         Ok(client)
     }
 
@@ -301,7 +303,14 @@ impl Client {
 
     /// Asks for the brokers and some topics (or all) anew, up to `api_timeout_ms`. Returns the errors of single topics.
     pub async fn refresh(&self, topics: Option<&[TopicName]>) -> Result<HashMap<TopicName, ErrorCode>> {
-        let mut retry = self.retry(MetadataRequest::NAME);
+        self.refresh_within(self.retry(MetadataRequest::NAME), topics).await
+    }
+
+    async fn refresh_within(
+        &self,
+        mut retry: Retry,
+        topics: Option<&[TopicName]>,
+    ) -> Result<HashMap<TopicName, ErrorCode>> {
         loop {
             match self.refresh_once(topics).await {
                 Ok(errors) => return Ok(errors),

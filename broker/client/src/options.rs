@@ -8,6 +8,8 @@ pub struct ClientOptions {
     /// How we name ourselves to brokers.
     pub client_id: String,
     pub connect_timeout_ms: u64,
+    /// How long [`crate::Client::connect`] looks for a broker that answers.
+    pub bootstrap_timeout_ms: u64,
     /// How long one request may stay unanswered. Then its connection is closed.
     pub request_timeout_ms: u64,
     /// How long a call may take with all its retries.
@@ -30,6 +32,7 @@ impl Default for ClientOptions {
         Self {
             client_id: "strata".into(),
             connect_timeout_ms: 10_000,
+            bootstrap_timeout_ms: 60_000,
             request_timeout_ms: 30_000,
             api_timeout_ms: 60_000,
             unknown_topic_wait_ms: 5_000,

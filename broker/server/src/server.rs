@@ -40,7 +40,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// Why a broker did not start. Always one line.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("{0}")]
+    #[error("the configuration's defaults for topics: {0}")]
     Config(#[from] strata_log::ConfigError),
     #[error("the data directory {} cannot be used: {error}", path.display())]
     DataDir { path: PathBuf, error: io::Error },

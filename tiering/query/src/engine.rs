@@ -23,6 +23,8 @@ use crate::text::text;
 
 const CATALOG: &str = "strata";
 const SCHEMA: &str = "topics";
+/// How long to look for a broker that answers: someone waits at the prompt.
+const CONNECT_MS_MAX: u64 = 3_000;
 
 /// What to read from, and how much a query may take.
 #[derive(Debug, Clone)]
@@ -82,6 +84,8 @@ impl QueryEngine {
                     client_id: "strata-query".into(),
                     // A topic that is not there is an answer, not something to wait for.
                     unknown_topic_wait_ms: 0,
+                    connect_timeout_ms: CONNECT_MS_MAX,
+                    bootstrap_timeout_ms: CONNECT_MS_MAX,
                     ..ClientOptions::default()
                 };
                 Some(Arc::new(Broker::new(Client::connect(bootstrap, client_options).await?)))

@@ -90,9 +90,11 @@ impl Config {
         }
         for entry in overrides {
             let entry = entry.as_ref();
-            let (key, value) =
-                entry.split_once('=').ok_or_else(|| ConfigError::Override(entry.to_owned()))?;
-            given.insert(key.trim().to_owned(), value.trim().to_owned());
+            let pair = entry.split_once('=').map(|(key, value)| (key.trim(), value.trim()));
+            let (key, value) = pair
+                .filter(|(key, _)| !key.is_empty())
+                .ok_or_else(|| ConfigError::Override(entry.to_owned()))?;
+            given.insert(key.to_owned(), value.to_owned());
         }
         // Our own name for what Kafka is told when its storage is formatted.
         let cluster_id = given.remove("cluster.id").or(cluster_id).filter(|id| !id.is_empty());
