@@ -107,6 +107,8 @@ impl Consumer {
                     state.resume_at = if leader.is_some() { None } else { Some(resume_at) };
                 }
                 match outcome {
+                    // No broker that answers is no reason to give up reading: the next poll looks again.
+                    Err(ClientError::Timeout { .. }) => Ok(()),
                     Err(error) if !error.is_retriable() => Err(error),
                     _ => Ok(()),
                 }
