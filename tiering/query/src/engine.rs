@@ -17,6 +17,7 @@ use strata_store::Store;
 use crate::broker::Broker;
 use crate::catalog::Topics;
 use crate::error::QueryError;
+use crate::json::json_get;
 use crate::source::Cluster;
 use crate::table::ARCHIVE_URL;
 use crate::text::text;
@@ -136,6 +137,7 @@ impl QueryEngine {
         }
         let context = SessionContext::new_with_config_rt(config, self.runtime.clone());
         context.register_udf(text());
+        context.register_udf(json_get());
         let topics = Topics::new(self.cluster.clone(), self.store.clone(), text()).await?;
         let catalog = MemoryCatalogProvider::new();
         catalog.register_schema(SCHEMA, Arc::new(topics)).map_err(QueryError::Sql)?;

@@ -11,7 +11,7 @@
 //! is there once, whatever the archiver does meanwhile, and nothing that is aborted or open is.
 //!
 //! Columns are the archive's (`_partition`, `_offset`, `_timestamp`, `_key`, `_value`, `_headers`, …) and `key` and
-//! `value`: the same bytes as text, null where they are not UTF-8.
+//! `value`: the same bytes as text, null where they are not UTF-8. `json_get(value, 'a.b')` looks into a JSON text.
 
 mod broker;
 mod catalog;
@@ -19,6 +19,7 @@ mod engine;
 mod error;
 mod format;
 mod hot;
+mod json;
 mod prune;
 mod snapshot;
 mod source;

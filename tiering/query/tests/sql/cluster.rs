@@ -48,6 +48,15 @@ impl Memory {
         self.append(partition, BuilderOptions::default(), count);
     }
 
+    pub(crate) fn produce_text(&self, partition: PartitionId, values: &[&str]) {
+        let base_offset = self.end(partition);
+        let mut builder = BatchBuilder::new(BuilderOptions { base_offset, ..BuilderOptions::default() });
+        for value in values {
+            builder.push_next(0, None, Some(value.as_bytes()), &[]).expect("a record");
+        }
+        self.push(partition, builder.build().expect("a batch"));
+    }
+
     pub(crate) fn produce_aborted(&self, partition: PartitionId, producer: i64, count: i64) {
         let first = self.end(partition);
         let (producer_id, producer_epoch) = (ProducerId(producer), ProducerEpoch(0));

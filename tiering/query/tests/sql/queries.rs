@@ -49,6 +49,19 @@ async fn aggregates_limits_and_times_work() {
 }
 
 #[tokio::test]
+async fn json_values_are_looked_into() {
+    let memory = Memory::new();
+    memory.produce_text(0, &[r#"{"a": {"b": 1}}"#, r#"{"a": {"b": 2}}"#, "no json"]);
+    memory.archive(0).await;
+    memory.produce_text(0, &[r#"{"a": {"b": 2}}"#]);
+    let engine = engine(&memory, true, true).expect("sources");
+    let sql = format!(
+        "SELECT count(*) FROM \"{TOPIC}\" GROUP BY json_get(value, 'a.b') ORDER BY json_get(value, 'a.b')"
+    );
+    assert_eq!(numbers(&engine, &sql).await, [1, 2, 1]);
+}
+
+#[tokio::test]
 async fn an_unknown_topic_is_named_with_those_that_there_are() {
     let engine = engine(&Memory::new(), true, false).expect("a source");
     let error = query(&engine, "SELECT * FROM nowhere").await.expect_err("there is none");
