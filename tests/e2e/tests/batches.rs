@@ -243,7 +243,7 @@ fn bomb() -> anyhow::Result<Vec<u8>> {
     varint(record.len() + zeros, &mut section);
     section.extend(record);
 
-    let block = |kind: u32, bytes: usize, last: bool| u32::from(last) | kind << 1 | (bytes as u32) << 3;
+    let block = |kind: u32, bytes: usize, last: bool| u32::from(last) | (kind << 1) | ((bytes as u32) << 3);
     let mut zstd = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x58]; // magic, descriptor, a window of 2 MiB
     zstd.extend(&block(0, section.len(), false).to_le_bytes()[..3]);
     zstd.extend(section);

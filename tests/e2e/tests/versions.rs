@@ -45,8 +45,7 @@ impl Asker {
         self.asked.insert(R::KEY as i16);
         match self.advertised.get(&(R::KEY as i16)) {
             Some(range) => *range.start().max(R::VERSIONS.start())..=*range.end().min(R::VERSIONS.end()),
-            #[expect(clippy::reversed_empty_ranges, reason = "no versions: the key is not there")]
-            None => 1..=0,
+            None => RangeInclusive::new(1, 0), // no versions: the key is not there
         }
     }
 
