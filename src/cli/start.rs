@@ -78,8 +78,7 @@ impl Start {
             Some(path) => std::fs::read_to_string(path).with_context(|| path.display().to_string())?,
             None => String::new(),
         };
-        let load =
-            |overrides: Vec<String>| Config::load(&properties, std::env::vars(), overrides.into_iter());
+        let load = |overrides: Vec<String>| Config::load(&properties, std::env::vars(), overrides);
         let mut overrides = self.overrides.clone();
         if let Some(listeners) = &self.listeners {
             overrides.push(format!("listeners={listeners}"));

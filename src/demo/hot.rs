@@ -113,8 +113,8 @@ fn order(topic: &TopicName, number: usize) -> ProducerRecord {
         0 => vec![header("trace", Some(number.to_string())), header("trace", None)],
         _ => Vec::new(),
     };
-    let key = if number % 7 == 0 { None } else { text(format!("c{}", number % 997)) };
-    let value = if number % 101 == 0 { None } else { text(value) };
+    let key = if number.is_multiple_of(7) { None } else { text(format!("c{}", number % 997)) };
+    let value = if number.is_multiple_of(101) { None } else { text(value) };
     ProducerRecord {
         timestamp: Some(1_700_000_000_000 + number as i64),
         headers,

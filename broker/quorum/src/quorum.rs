@@ -198,10 +198,9 @@ impl Quorum {
     pub async fn stopped(&self) -> String {
         let mut metrics = self.inner.raft.metrics();
         let stopped = metrics.wait_for(|metrics| metrics.running_state.is_err()).await;
-        match stopped.map(|metrics| metrics.running_state.clone()) {
-            Ok(Err(fatal)) => fatal.to_string(),
-            Ok(Ok(())) | Err(_) => "it was shut down".to_owned(),
-        }
+        let fatal =
+            stopped.ok().and_then(|metrics| metrics.running_state.as_ref().err().map(ToString::to_string));
+        fatal.unwrap_or_else(|| "it was shut down".to_owned())
     }
 
     /// Stops Raft and lets the directory go. What was proposed and acknowledged is on disk already.

@@ -113,7 +113,7 @@ impl Registry {
         let ends = self.client.list_offsets(&[(partition.clone(), OffsetSpec::Latest)], false).await?;
         let end = ends.get(&partition).map_or(0, |listed| listed.offset.0);
         let mut consumer = Consumer::new(&self.client, ConsumerOptions::default())?;
-        consumer.assign(&[partition.clone()])?;
+        consumer.assign(std::slice::from_ref(&partition))?;
         consumer.seek(&partition, SeekTo::Earliest)?;
         let mut records = Vec::new();
         while consumer.position(&partition).is_none_or(|position| position.0 < end) {

@@ -42,7 +42,7 @@ async fn restore_store(
         return Ok(());
     }
     let mut consumer = Consumer::new(client, ConsumerOptions::default())?;
-    consumer.assign(&[changelog.clone()])?;
+    consumer.assign(std::slice::from_ref(&changelog))?;
     let from = if start == Offset::ZERO { SeekTo::Earliest } else { SeekTo::Offset(start) };
     consumer.seek(&changelog, from)?;
     loop {

@@ -103,7 +103,7 @@ async fn follow(options: &RuntimeOptions, stop: &CancellationToken) -> Result<()
         ..ConsumerOptions::default()
     };
     let mut consumer = Consumer::new(&client, consumer)?;
-    consumer.assign(&[partition.clone()])?;
+    consumer.assign(std::slice::from_ref(&partition))?;
     consumer.seek(&partition, SeekTo::Earliest)?;
 
     let mut running =

@@ -227,18 +227,14 @@ impl Group {
 
     /// Takes the reply that the member's JoinGroup waits with.
     pub(super) fn take_join(&mut self, member_id: &str) -> Option<ReplyId> {
-        if self.members.get(member_id)?.awaiting_join.is_none() {
-            return None;
-        }
+        self.members.get(member_id)?.awaiting_join.as_ref()?;
         self.awaiting_joins -= 1;
         self.member_mut(member_id)?.awaiting_join.take()
     }
 
     /// Takes the reply that the member's SyncGroup waits with.
     pub(super) fn take_sync(&mut self, member_id: &str) -> Option<ReplyId> {
-        if self.members.get(member_id)?.awaiting_sync.is_none() {
-            return None;
-        }
+        self.members.get(member_id)?.awaiting_sync.as_ref()?;
         self.member_mut(member_id)?.awaiting_sync.take()
     }
 

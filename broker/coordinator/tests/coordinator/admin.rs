@@ -76,7 +76,7 @@ fn groups_are_listed_by_state_and_type() {
     shell.stable_group(1);
     let group: (String, String, String, String) =
         (GROUP.into(), "consumer".into(), "Stable".into(), "classic".into());
-    assert_eq!(list(&mut shell, &[], &[]), [group.clone()]);
+    assert_eq!(list(&mut shell, &[], &[]), std::slice::from_ref(&group));
     assert_eq!(list(&mut shell, &["empty", "STABLE"], &["Classic"]), [group]);
     assert!(list(&mut shell, &["Empty"], &[]).is_empty());
     assert!(list(&mut shell, &[], &["consumer"]).is_empty());

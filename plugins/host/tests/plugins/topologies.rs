@@ -6,10 +6,13 @@ use strata_plugin_host::{Operator, StateAccess, StateError, Verdict, World};
 
 use super::*;
 
+/// A store's name, and a key in it.
+type Entry = (String, Vec<u8>);
+
 /// Stores in memory, which count their calls.
 #[derive(Default)]
 struct Stores {
-    entries: Mutex<BTreeMap<(String, Vec<u8>), Vec<u8>>>,
+    entries: Mutex<BTreeMap<Entry, Vec<u8>>>,
     calls: Mutex<u32>,
 }
 

@@ -21,7 +21,10 @@ pub(crate) fn check(live: &GroupsState, reloaded: &GroupsState) {
     }
 }
 
-fn lasting(group: &Group) -> (GroupState, i32, Option<String>, Vec<(String, Vec<u8>)>) {
+/// Member id and what was assigned to it.
+type Assignments = Vec<(String, Vec<u8>)>;
+
+fn lasting(group: &Group) -> (GroupState, i32, Option<String>, Assignments) {
     let assignments =
         group.assignments().map(|(member, bytes)| (member.to_string(), bytes.to_vec())).collect();
     (group.state(), group.generation(), group.leader().map(ToString::to_string), assignments)
