@@ -12,6 +12,8 @@ pub(crate) struct EpochCache {
     entries: Vec<(LeaderEpoch, Offset)>,
     /// Whether the file may be behind, or not on stable storage.
     dirty: bool,
+    /// Whether the newest epoch has no record yet, and so no place in the file.
+    unwritten: bool,
 }
 
 impl EpochCache {
@@ -22,20 +24,36 @@ impl EpochCache {
                 entries.push(entry);
             }
         }
-        Ok(Self { path, entries, dirty: false })
+        Ok(Self { path, entries, dirty: false, unwritten: false })
     }
 
-    /// The epoch begins at this offset, unless it or a later one has begun already.
+    /// A leader's epoch begins at this offset, unless it or a later one has begun already. It goes to the file with its
+    /// first record: a broker that takes over thousands of partitions writes nothing for those that stay as they are.
+    pub(crate) fn begin(&mut self, epoch: LeaderEpoch, start: Offset) {
+        self.unwritten |= self.push(epoch, start);
+    }
+
+    /// A record of this epoch is written at this offset; the epoch begins there, unless it or a later one has begun
+    /// already.
     pub(crate) fn assign(&mut self, epoch: LeaderEpoch, start: Offset) -> Result<(), StorageError> {
+        if self.push(epoch, start) || self.unwritten {
+            self.unwritten = false;
+            return self.write(false);
+        }
+        Ok(())
+    }
+
+    /// Whether there is something new.
+    fn push(&mut self, epoch: LeaderEpoch, start: Offset) -> bool {
         if epoch.0 < 0 || self.latest().is_some_and(|latest| latest >= epoch) {
-            return Ok(());
+            return false;
         }
         // An epoch in which nothing was written has no place.
         while self.entries.last().is_some_and(|(_, last)| *last >= start) {
             self.entries.pop();
         }
         self.entries.push((epoch, start));
-        self.write(false)
+        true
     }
 
     pub(crate) fn latest(&self) -> Option<LeaderEpoch> {
@@ -74,6 +92,7 @@ impl EpochCache {
             return Ok(());
         }
         self.entries.truncate(keep);
+        self.unwritten = false;
         self.write(true)
     }
 
@@ -96,7 +115,8 @@ impl EpochCache {
 
     fn write(&mut self, durable: bool) -> Result<(), StorageError> {
         self.dirty = !durable;
-        checkpoint::write_epochs(&self.path, &self.entries, durable)
+        let written = self.entries.len() - usize::from(self.unwritten && !self.entries.is_empty());
+        checkpoint::write_epochs(&self.path, &self.entries[..written], durable)
     }
 }
 
@@ -131,6 +151,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let cache = cache(&dir, &[(1, 0), (2, 10), (3, 10)]);
         assert_eq!(cache.entries, [(LeaderEpoch(1), Offset(0)), (LeaderEpoch(3), Offset(10))]);
+    }
+
+    #[test]
+    fn a_leaders_epoch_reaches_the_file_with_its_first_record() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut cache = cache(&dir, &[(1, 0)]);
+        cache.begin(LeaderEpoch(2), Offset(10));
+        cache.sync().unwrap();
+        assert_eq!(cache.latest(), Some(LeaderEpoch(2)));
+        assert_eq!(EpochCache::load(cache.path.clone()).unwrap().latest(), Some(LeaderEpoch(1)));
+        cache.assign(LeaderEpoch(2), Offset(10)).unwrap();
+        assert_eq!(EpochCache::load(cache.path.clone()).unwrap().entries, cache.entries);
     }
 
     #[test]

@@ -220,6 +220,8 @@ impl LogManager {
     /// Flushes and completes every log, so that the next start has nothing to recover. Nothing can be appended any
     /// more.
     pub fn close(&self) -> Result<(), StorageError> {
+        // All in the flusher's last round, which syncs the file system once where there are many.
+        self.logs().iter().for_each(|log| self.0.flusher.request(log));
         self.0.flusher.close();
         self.logs().iter().try_for_each(|log| log.close())?;
         self.checkpoint()?;

@@ -25,6 +25,9 @@ impl Log {
     /// Puts everything appended so far on stable storage. Tells up to where the log is durable now.
     pub fn flush(&self) -> Result<Offset, StorageError> {
         let Some(flush) = self.begin_flush()? else { return Ok(self.durable_offset()) };
+        if self.shared.read().is_flushed(&flush) {
+            return Ok(flush.end);
+        }
         let files = self.shared.read().unflushed(true)?;
         let synced = files.iter().try_for_each(OpenFile::sync);
         let synced = synced.and_then(|()| match flush.folder_changed {
@@ -109,6 +112,12 @@ impl Log {
 }
 
 impl Shared {
+    /// Whether there is nothing to do.
+    fn is_flushed(&self, flush: &Flush) -> bool {
+        let new = flush.folder_changed || flush.folder_is_new;
+        !new && self.durable == flush.end && self.flushed_base == flush.active_base
+    }
+
     /// The files that may have content which is not on stable storage, without the active segment's unless it is asked
     /// for.
     fn unflushed(&self, with_active: bool) -> Result<Vec<OpenFile>, StorageError> {

@@ -245,7 +245,8 @@ impl Log {
     /// This broker leads from here on, in this epoch.
     pub fn assign_epoch(&self, epoch: LeaderEpoch, start: Offset) -> Result<(), StorageError> {
         self.check_online()?;
-        self.shared.write().epochs.assign(epoch, start)
+        self.shared.write().epochs.begin(epoch, start);
+        Ok(())
     }
 
     /// The size of the segments' log files.
