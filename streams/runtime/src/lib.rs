@@ -11,14 +11,23 @@
 //! ```
 //!
 //! `at_least_once`: a commit first makes the outputs and the changelog durable, then the state, then the input offsets.
-//! A crash in between processes some input again, and loses none.
+//! A crash in between processes some input again, and loses none; a stop, and a failure of the plugin, process none again.
+//!
+//! What stops an application decides what becomes of it:
+//!
+//! | | |
+//! |---|---|
+//! | the cluster is away, the group has moved on, the plugin asks for a retry | tried again from the last commit, with growing pauses |
+//! | the plugin rejects a record or wants to stop, traps, breaks a limit; its topics do not fit | `FAILED`, as Kafka's `LogAndFailProcessingExceptionHandler` |
 
 mod application;
 mod deployment;
 mod error;
 mod registry;
 mod restore;
+mod running;
 mod status;
+mod stores;
 mod supervisor;
 mod task;
 mod topics;

@@ -1,20 +1,21 @@
 //! What the command line does: deploy, remove, list.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use strata_client::{
-    Client, Consumer, ConsumerOptions, OffsetSpec, Producer, ProducerOptions, ProducerRecord, SeekTo,
+    Client, Consumer, ConsumerOptions, ConsumerRecord, OffsetSpec, Producer, ProducerOptions, ProducerRecord,
+    SeekTo,
 };
 use strata_topology::ApplicationId;
 use strata_types::{TopicName, TopicPartition};
 
 use crate::deployment::{Change, DEPLOYMENTS_TOPIC, Deployment, PLUGIN_BYTES_MAX};
 use crate::error::RuntimeError;
-use crate::status::{STATUS_TOPIC, Status};
+use crate::status::{STATUS_TOPIC, Status, application_of};
 use crate::topics;
 
 /// How long one poll waits while a topic is read to its end.
@@ -55,42 +56,78 @@ impl Registry {
         }
         let sha256 = hex(&Sha256::digest(&wasm));
         let deployment = Deployment { application: application.to_owned(), plugin: sha256.clone(), config };
+        let former = self.deployments().await?.remove(application);
         self.write([Change::Plugin { sha256, wasm }, Change::Deployed(deployment.clone())]).await?;
+        self.forget_unused(former.map(|(former, _)| former.plugin)).await?;
         Ok(deployment)
     }
 
     /// Stops the application. Its topics, offsets and state stay.
     pub async fn remove(&self, application: &str) -> Result<(), RuntimeError> {
-        if !self.list().await?.iter().any(|deployed| deployed.deployment.application == application) {
+        let Some((former, _)) = self.deployments().await?.remove(application) else {
             return Err(RuntimeError::NoSuchApplication(application.to_owned()));
-        }
-        self.write([Change::Removed { application: application.to_owned() }]).await
+        };
+        self.write([Change::Removed { application: application.to_owned() }]).await?;
+        self.forget_unused(Some(former.plugin)).await
     }
 
-    /// Every application that is deployed, by name.
+    /// Every application that is deployed, by name, with what all runtimes together say of it.
     pub async fn list(&self) -> Result<Vec<Deployed>, RuntimeError> {
-        let mut deployments = BTreeMap::new();
-        for (key, value) in self.read(DEPLOYMENTS_TOPIC).await? {
-            match Change::decode(Some(&key), value)? {
-                Change::Deployed(deployment) => {
-                    deployments.insert(deployment.application.clone(), deployment);
-                }
-                Change::Removed { application } => {
-                    deployments.remove(&application);
-                }
-                Change::Plugin { .. } | Change::PluginRemoved { .. } => {}
+        let deployments = self.deployments().await?;
+        let mut last_words = BTreeMap::new();
+        for record in self.read(STATUS_TOPIC).await? {
+            last_words.insert(record.key.clone(), record);
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        let mut statuses: BTreeMap<(String, i64), Status> = BTreeMap::new();
+        for ConsumerRecord { key, value, timestamp, .. } in last_words.into_values() {
+            let (Some(application), Some(json)) = (key.as_deref().and_then(application_of), value) else {
+                continue;
+            };
+            let Ok(status) = serde_json::from_slice::<Status>(&json) else { continue };
+            if status.is_current(timestamp, now) {
+                let about = (application.to_owned(), status.deployment);
+                let merged = match statuses.remove(&about) {
+                    Some(other) => other.merge(status),
+                    None => status,
+                };
+                statuses.insert(about, merged);
             }
         }
-        let mut statuses = BTreeMap::new();
-        for (key, value) in self.read(STATUS_TOPIC).await? {
-            let status = value.and_then(|json| serde_json::from_slice::<Status>(&json).ok());
-            statuses.insert(String::from_utf8_lossy(&key).into_owned(), status);
-        }
-        let deployed = |deployment: Deployment| {
-            let status = statuses.remove(&deployment.application).flatten();
-            Deployed { status: status.filter(|status| status.plugin == deployment.plugin), deployment }
+        let deployed = |(application, (deployment, offset))| Deployed {
+            status: statuses.remove(&(application, offset)),
+            deployment,
         };
-        Ok(deployments.into_values().map(deployed).collect())
+        Ok(deployments.into_iter().map(deployed).collect())
+    }
+
+    /// The deployments, and the offsets of their records, by application.
+    async fn deployments(&self) -> Result<BTreeMap<String, (Deployment, i64)>, RuntimeError> {
+        let mut deployments = BTreeMap::new();
+        for record in self.read(DEPLOYMENTS_TOPIC).await? {
+            match Change::decode(record.key.as_ref(), record.value) {
+                Ok(Change::Deployed(deployment)) => {
+                    deployments.insert(deployment.application.clone(), (deployment, record.offset.0));
+                }
+                Ok(Change::Removed { application }) => {
+                    deployments.remove(&application);
+                }
+                Ok(Change::Plugin { .. } | Change::PluginRemoved { .. }) => {}
+                // Somebody else's record is no reason to refuse those that are ours.
+                Err(error) => tracing::warn!(%error, "passed over"),
+            }
+        }
+        Ok(deployments)
+    }
+
+    /// Deletes the plugin from the topic, if no application runs it any more.
+    async fn forget_unused(&self, plugin: Option<String>) -> Result<(), RuntimeError> {
+        let Some(sha256) = plugin else { return Ok(()) };
+        if self.deployments().await?.values().any(|(deployment, _)| deployment.plugin == sha256) {
+            return Ok(());
+        }
+        self.write([Change::PluginRemoved { sha256 }]).await
     }
 
     async fn write<const N: usize>(&self, changes: [Change; N]) -> Result<(), RuntimeError> {
@@ -107,8 +144,8 @@ impl Registry {
         Ok(())
     }
 
-    /// The topic's records from its beginning to what is its end now, the last value of each key last.
-    async fn read(&self, topic: &'static str) -> Result<Vec<(Bytes, Option<Bytes>)>, RuntimeError> {
+    /// The topic's records from its beginning to what is its end now.
+    async fn read(&self, topic: &'static str) -> Result<Vec<ConsumerRecord>, RuntimeError> {
         let partition = TopicPartition::new(TopicName::new(topic)?, 0);
         let ends = self.client.list_offsets(&[(partition.clone(), OffsetSpec::Latest)], false).await?;
         let end = ends.get(&partition).map_or(0, |listed| listed.offset.0);
@@ -117,9 +154,7 @@ impl Registry {
         consumer.seek(&partition, SeekTo::Earliest)?;
         let mut records = Vec::new();
         while consumer.position(&partition).is_none_or(|position| position.0 < end) {
-            for record in consumer.poll(POLL).await? {
-                records.extend(record.key.map(|key| (key, record.value)));
-            }
+            records.extend(consumer.poll(POLL).await?);
             if end == 0 {
                 break;
             }

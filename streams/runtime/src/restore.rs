@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use strata_client::{Client, Consumer, ConsumerOptions, OffsetSpec, SeekTo};
+use strata_client::{AutoOffsetReset, Client, Consumer, ConsumerOptions, OffsetSpec, SeekTo};
 use strata_state::TaskState;
 use strata_topology::{Store, SubTopology, TaskId};
 use strata_types::{Offset, TopicPartition};
@@ -13,7 +13,8 @@ use crate::error::RuntimeError;
 /// How long one poll waits; a changelog that has more answers at once.
 const POLL: Duration = Duration::from_millis(500);
 
-/// Opens the task's state in `folder` and applies what its changelogs hold beyond it.
+/// Opens the task's state in `folder` and applies what its changelogs hold beyond it. May be given up at any time: what
+/// was restored is kept, and the next call goes on from there.
 pub async fn restore(
     client: &Client,
     folder: &Path,
@@ -35,16 +36,19 @@ async fn restore_store(
     store: &Store,
 ) -> Result<(), RuntimeError> {
     let changelog = TopicPartition::new(store.changelog.clone(), task.partition);
-    let ends = client.list_offsets(&[(changelog.clone(), OffsetSpec::Latest)], false).await?;
-    let end = ends.get(&changelog).map_or(Offset::ZERO, |listed| listed.offset);
-    let start = state.checkpoint(&store.name)?.unwrap_or(Offset::ZERO);
+    let (earliest, end) = span(client, &changelog).await?;
+    let start = match usable_checkpoint(client, state, store, earliest, end).await? {
+        Some(checkpoint) => checkpoint,
+        None => earliest,
+    };
     if start >= end {
         return Ok(());
     }
-    let mut consumer = Consumer::new(client, ConsumerOptions::default())?;
+    // What disappears while it is read cannot be restored from: the application is started again, and wipes the store.
+    let options = ConsumerOptions { auto_offset_reset: AutoOffsetReset::None, ..ConsumerOptions::default() };
+    let mut consumer = Consumer::new(client, options)?;
     consumer.assign(std::slice::from_ref(&changelog))?;
-    let from = if start == Offset::ZERO { SeekTo::Earliest } else { SeekTo::Offset(start) };
-    consumer.seek(&changelog, from)?;
+    consumer.seek(&changelog, SeekTo::Offset(start))?;
     loop {
         let records = consumer.poll(POLL).await?;
         let writes = records.into_iter().filter_map(|record| Some((record.key?, record.value)));
@@ -58,4 +62,35 @@ async fn restore_store(
     consumer.close().await?;
     tracing::info!(%task, store = store.name, from = start.0, until = end.0, "state restored");
     Ok(())
+}
+
+/// Where the store is to be restored from, if it holds what the changelog said up to there. Otherwise the store is
+/// emptied: it was filled from a topic of the same name that is gone, or from records that the topic does not have any more.
+async fn usable_checkpoint(
+    client: &Client,
+    state: &mut TaskState,
+    store: &Store,
+    earliest: Offset,
+    end: Offset,
+) -> Result<Option<Offset>, RuntimeError> {
+    client.doubt(&store.changelog);
+    let id = client.topic(&store.changelog).await?.id.to_string();
+    let checkpoint = state.checkpoint(&store.name)?;
+    let is_of_this_topic = state.changelog(&store.name)?.as_ref() == Some(&id);
+    if is_of_this_topic && checkpoint.is_none_or(|checkpoint| earliest <= checkpoint && checkpoint <= end) {
+        return Ok(checkpoint);
+    }
+    if checkpoint.is_some() {
+        tracing::warn!(store = store.name, changelog = %store.changelog, "the state is not this changelog's: wiped");
+    }
+    state.reset(&store.name, &id)?;
+    Ok(None)
+}
+
+async fn span(client: &Client, changelog: &TopicPartition) -> Result<(Offset, Offset), RuntimeError> {
+    let offset = async |spec| {
+        let listed = client.list_offsets(&[(changelog.clone(), spec)], false).await?;
+        Ok::<_, RuntimeError>(listed.get(changelog).map_or(Offset::ZERO, |listed| listed.offset))
+    };
+    Ok((offset(OffsetSpec::Earliest).await?, offset(OffsetSpec::Latest).await?))
 }

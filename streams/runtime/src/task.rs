@@ -1,50 +1,69 @@
 //! One task: a sub-topology on one partition, with its own plugin instance and its own state.
+//!
+//! A batch is all or nothing as far as the plugin goes: its outputs are sent and its writes become state only once every
+//! node that it passes has returned. What a failed batch did is forgotten.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use strata_client::{ConsumerRecord, Delivery, Producer, ProducerRecord};
 use strata_plugin_host::records::{self, Record};
-use strata_plugin_host::{BatchHeader, StateAccess, StateError, TopologyInstance};
+use strata_plugin_host::{BatchHeader, PluginError, StateAccess, TopologyInstance};
 use strata_protocol::records::BatchError;
-use strata_state::TaskState;
-use strata_topology::{NODES_MAX, NodeId, Route, TaskId, Topology};
-use strata_types::{Offset, TopicName};
+use strata_state::{DIRTY_BYTES_MAX, TaskState};
+use strata_topology::{NodeId, Route, TaskId, Topology};
+use strata_types::{Offset, TopicName, TopicPartition};
 
 use crate::error::RuntimeError;
+use crate::stores::TaskStores;
+
+/// How many calls of the plugin one batch may need. A chain needs one a keyed node; diamonds multiply.
+const CALLS_MAX: usize = 1_000;
+/// What a batch may become, in bytes of record sections, before any of it is sent.
+const OUTPUT_BYTES_MAX: usize = 64 << 20;
+/// A task that waits for this many acknowledgements is committed before its time.
+const PENDING_RECORDS_MAX: usize = 50_000;
+/// So is one with this much uncommitted state, in bytes: well below what would fail it.
+const COMMIT_DIRTY_BYTES: usize = DIRTY_BYTES_MAX / 4;
 
 /// One plugin instance and its state.
 pub struct Task {
-    pub id: TaskId,
+    id: TaskId,
     instance: TopologyInstance,
-    state: Arc<TaskStores>,
+    stores: Arc<TaskStores>,
     pending: Pending,
     pub records_written: u64,
 }
 
-/// What was sent since the last commit and is not acknowledged yet.
+/// What was sent since the last commit.
 #[derive(Default)]
 struct Pending {
     outputs: Vec<Delivery>,
     changelogs: Vec<(String, Delivery)>,
 }
 
-/// A section on its way to a node.
-struct Work {
-    node: NodeId,
-    header: BatchHeader,
-    section: Bytes,
+/// A batch on its way through the nodes.
+#[derive(Default)]
+struct Batch {
+    /// Sections that wait for a node.
+    work: VecDeque<(NodeId, BatchHeader, Bytes)>,
+    /// Sections that wait for the end of the batch, and the topics that they go to.
+    outputs: Vec<(TopicName, BatchHeader, Bytes)>,
+    output_bytes: usize,
 }
 
 impl Task {
     pub fn new(id: TaskId, instance: TopologyInstance, state: TaskState) -> Self {
-        let state = Arc::new(TaskStores { state: Mutex::new(state), writes: Mutex::default() });
-        Self { id, instance, state, pending: Pending::default(), records_written: 0 }
+        let stores = Arc::new(TaskStores::new(state));
+        Self { id, instance, stores, pending: Pending::default(), records_written: 0 }
     }
 
     /// Sends records of one source partition, in their order, through the sub-topology.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Processing`]: the plugin failed, and the task is as if it had never seen the records. After any
+    /// other error the task cannot be committed.
     pub async fn process(
         &mut self,
         topology: &Topology,
@@ -52,64 +71,45 @@ impl Task {
         records: &[ConsumerRecord],
     ) -> Result<(), RuntimeError> {
         let Some((header, section)) = section(records)? else { return Ok(()) };
-        let sources = &topology.sub_topologies[self.id.sub_topology as usize].sources;
-        let Some(source) = sources.iter().find(|source| source.topic.as_str() == header.topic) else {
-            return Ok(());
-        };
-        let mut work = VecDeque::new();
-        for &node in &source.into {
-            // A repartition topic's records have arrived where they were meant to go: they are not routed again.
-            if source.is_repartition {
-                work.push_back(Work { node, header: header.clone(), section: section.clone() });
-            } else {
-                self.send_on(topology, producer, node, &header, section.clone(), &mut work).await?;
+        let batch = match self.call_nodes(topology, header, section).await {
+            Ok(batch) => batch,
+            Err(error) => {
+                self.stores.drop_batch();
+                return Err(at(records, error));
             }
-        }
-        for _ in 0..=NODES_MAX {
-            let Some(next) = work.pop_front() else { return Ok(()) };
-            self.call(topology, producer, next, &mut work).await?;
-        }
-        Err(RuntimeError::TooDeep { limit: NODES_MAX })
-    }
-
-    async fn call(
-        &mut self,
-        topology: &Topology,
-        producer: &Producer,
-        work: Work,
-        more: &mut VecDeque<Work>,
-    ) -> Result<(), RuntimeError> {
-        let Work { node, header, section } = work;
-        let state: Arc<dyn StateAccess> = Arc::clone(&self.state) as _;
-        let outputs = self.instance.process(node.0, &header, section, state).await?;
+        };
         self.send_changelog(topology, producer).await?;
-        for output in outputs {
-            self.send_on(topology, producer, NodeId(output.target), &header, output.records, more).await?;
+        for (topic, header, section) in batch.outputs {
+            self.produce(producer, &topic, &header, section).await?;
         }
         Ok(())
     }
 
-    /// Takes records to the node they are meant for: into this task, or into a topic.
-    async fn send_on(
+    async fn call_nodes(
         &mut self,
         topology: &Topology,
-        producer: &Producer,
-        target: NodeId,
-        header: &BatchHeader,
+        header: BatchHeader,
         section: Bytes,
-        work: &mut VecDeque<Work>,
-    ) -> Result<(), RuntimeError> {
-        match topology.route(target) {
-            None => Err(RuntimeError::NoSuchTarget { target: target.0 }),
-            Some(Route::Process(node)) => {
-                let count = records::count(&section).map_err(malformed)?;
-                work.push_back(Work { node, header: BatchHeader { count, ..header.clone() }, section });
-                Ok(())
-            }
-            Some(Route::Repartition(topic) | Route::Produce(topic)) => {
-                self.produce(producer, topic, header, section).await
+    ) -> Result<Batch, RuntimeError> {
+        let mut batch = Batch::default();
+        let sources = &topology.sub_topologies[self.id.sub_topology as usize].sources;
+        let source = sources.iter().find(|source| source.topic.as_str() == header.topic);
+        for &node in source.iter().flat_map(|source| &source.into) {
+            // A repartition topic's records have arrived where they were meant to go: they are not routed again.
+            if source.is_some_and(|source| source.is_repartition) {
+                batch.work.push_back((node, header.clone(), section.clone()));
+            } else {
+                batch.route(topology, node, &header, section.clone())?;
             }
         }
+        for _ in 0..CALLS_MAX {
+            let Some((node, header, section)) = batch.work.pop_front() else { return Ok(batch) };
+            let state: Arc<dyn StateAccess> = Arc::clone(&self.stores) as _;
+            for output in self.instance.process(node.0, &header, section, state).await? {
+                batch.route(topology, NodeId(output.target), &header, output.records)?;
+            }
+        }
+        Err(RuntimeError::TooManyCalls { limit: CALLS_MAX })
     }
 
     async fn produce(
@@ -119,8 +119,7 @@ impl Task {
         header: &BatchHeader,
         section: Bytes,
     ) -> Result<(), RuntimeError> {
-        let count = records::count(&section).map_err(malformed)?;
-        for record in records::records(section, header.base_offset, header.base_timestamp, count) {
+        for record in records::records(section, header.base_offset, header.base_timestamp, header.count) {
             let record = record.map_err(malformed)?;
             let delivery = producer
                 .send(ProducerRecord {
@@ -136,9 +135,8 @@ impl Task {
     }
 
     async fn send_changelog(&mut self, topology: &Topology, producer: &Producer) -> Result<(), RuntimeError> {
-        let writes = std::mem::take(&mut *self.state.writes.lock());
         let stores = &topology.sub_topologies[self.id.sub_topology as usize].stores;
-        for (name, key, value) in writes {
+        for ((name, key), value) in self.stores.keep_batch()? {
             let Some(store) = stores.iter().find(|store| store.name == name) else { continue };
             let delivery = producer
                 .send(ProducerRecord {
@@ -151,8 +149,14 @@ impl Task {
         Ok(())
     }
 
+    /// Whether the task holds so much that it should be committed now.
+    pub fn is_full(&self) -> bool {
+        self.pending.outputs.len() + self.pending.changelogs.len() >= PENDING_RECORDS_MAX
+            || self.stores.dirty_bytes() >= COMMIT_DIRTY_BYTES
+    }
+
     /// Waits until everything that was sent is acknowledged, then makes the state durable. Input offsets may be committed
-    /// after this, and not before.
+    /// after this, and not before. After an error the task cannot be committed any more: what failed is gone.
     pub async fn commit(&mut self) -> Result<(), RuntimeError> {
         let Pending { outputs, changelogs } = std::mem::take(&mut self.pending);
         for delivery in outputs {
@@ -160,40 +164,54 @@ impl Task {
         }
         let mut ends: BTreeMap<String, Offset> = BTreeMap::new();
         for (store, delivery) in changelogs {
-            ends.insert(store, delivery.await?.offset.next());
+            let end = ends.entry(store).or_default();
+            *end = delivery.await?.offset.next().max(*end);
         }
         let ends = ends.iter().map(|(store, end)| (store.as_str(), *end));
-        Ok(self.state.state.lock().commit(ends)?)
+        Ok(self.stores.commit(ends)?)
     }
 }
 
-/// The state as the plugin sees it; remembers what was written, for the changelog.
-struct TaskStores {
-    state: Mutex<TaskState>,
-    writes: Mutex<Vec<(String, Bytes, Option<Bytes>)>>,
-}
-
-impl StateAccess for TaskStores {
-    fn get_many(&self, store: &str, keys: Vec<Vec<u8>>) -> Result<Vec<Option<Vec<u8>>>, StateError> {
-        let keys: Vec<Bytes> = keys.into_iter().map(Bytes::from).collect();
-        let values =
-            self.state.lock().get_many(store, &keys).map_err(|error| StateError(error.to_string()))?;
-        Ok(values.into_iter().map(|value| value.map(Vec::from)).collect())
-    }
-
-    fn put_many(&self, store: &str, entries: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<(), StateError> {
-        let entries: Vec<(Bytes, Option<Bytes>)> =
-            entries.into_iter().map(|(key, value)| (key.into(), value.map(Bytes::from))).collect();
-        let written = self.state.lock().put_many(store, entries.iter().cloned());
-        written.map_err(|error| StateError(error.to_string()))?;
-        let mut writes = self.writes.lock();
-        writes.extend(entries.into_iter().map(|(key, value)| (store.to_owned(), key, value)));
+impl Batch {
+    /// Takes records to the node they are meant for: within this task, or by way of a topic.
+    fn route(
+        &mut self,
+        topology: &Topology,
+        target: NodeId,
+        header: &BatchHeader,
+        section: Bytes,
+    ) -> Result<(), RuntimeError> {
+        let count = records::count(&section).map_err(malformed)?;
+        let header = BatchHeader { count, ..header.clone() };
+        match topology.route(target) {
+            None => return Err(RuntimeError::NoSuchTarget { target: target.0 }),
+            Some(Route::Process(node)) => self.work.push_back((node, header, section)),
+            Some(Route::Repartition(topic) | Route::Produce(topic)) => {
+                self.output_bytes += section.len();
+                self.outputs.push((topic.clone(), header, section));
+            }
+        }
+        if self.output_bytes > OUTPUT_BYTES_MAX {
+            return Err(RuntimeError::TooMuchOutput { limit_bytes: OUTPUT_BYTES_MAX });
+        }
         Ok(())
     }
 }
 
+/// Says which records a plugin failed at.
+fn at(records: &[ConsumerRecord], error: RuntimeError) -> RuntimeError {
+    let RuntimeError::Plugin(source) = error else { return error };
+    let named = match &source {
+        PluginError::Returned(returned) => returned.record.and_then(|index| records.get(index as usize)),
+        _ => None,
+    };
+    let Some(record) = named.or_else(|| records.first()) else { return RuntimeError::Plugin(source) };
+    let partition = TopicPartition::new(record.topic.clone(), record.partition);
+    RuntimeError::Processing { partition, offset: record.offset, source }
+}
+
 fn malformed(why: BatchError) -> RuntimeError {
-    RuntimeError::Plugin(strata_plugin_host::PluginError::Malformed(why.to_string()))
+    RuntimeError::Plugin(PluginError::Malformed(why.to_string()))
 }
 
 /// Records of one partition as the section that plugins take. `None` where there are none.

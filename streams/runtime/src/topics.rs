@@ -1,7 +1,7 @@
 //! The topics that the runtime makes: its own, and those that an application's topology asks for.
 
 use strata_client::{Admin, Client, ClientError, NewTopic};
-use strata_topology::{SubTopology, Topology};
+use strata_topology::{Source, SubTopology, Topology};
 use strata_types::{ErrorCode, PartitionId, TopicName};
 
 use crate::deployment::{DEPLOYMENTS_TOPIC, PLUGIN_BYTES_MAX};
@@ -49,12 +49,20 @@ pub async fn prepare(client: &Client, topology: &Topology) -> Result<Vec<Partiti
     Ok(tasks)
 }
 
+/// A key has one state only if all topics put it into the partition of the same number.
 async fn task_count(client: &Client, sub_topology: &SubTopology) -> Result<PartitionId, RuntimeError> {
-    let mut count = 0;
-    for source in &sub_topology.sources {
-        count = count.max(partitions(client, &source.topic).await?.ok_or_else(|| missing(&source.topic))?);
+    let mut widest: Option<(PartitionId, &TopicName)> = None;
+    for Source { topic, .. } in &sub_topology.sources {
+        let found = partitions(client, topic).await?.ok_or_else(|| missing(topic))?;
+        if let Some((count, other)) = widest.filter(|(count, _)| *count != found)
+            && !sub_topology.stores.is_empty()
+        {
+            let (one, other) = (topic.clone(), other.clone());
+            return Err(RuntimeError::NotCopartitioned { one, one_has: found, other, other_has: count });
+        }
+        widest = widest.max(Some((found, topic)));
     }
-    Ok(count)
+    Ok(widest.map_or(0, |(count, _)| count))
 }
 
 /// Records wait in a repartition topic until they are processed, however long that takes.

@@ -13,6 +13,8 @@ pub const DIRTY_BYTES_MAX: usize = 64 << 20;
 
 /// Beside the stores, the next changelog offset of each. A store's name cannot hold a `/`, so none is called this.
 const OFFSETS: TableDefinition<'_, &str, i64> = TableDefinition::new("/changelog-offsets");
+/// The topic id of the changelog that each store was filled from: a topic made anew has other records under the same offsets.
+const CHANGELOGS: TableDefinition<'_, &str, &str> = TableDefinition::new("/changelog-ids");
 const FILE: &str = "state.redb";
 
 /// The state stores of one task.
@@ -104,6 +106,37 @@ impl TaskState {
         read().map_err(|error| storage(&self.path, error))
     }
 
+    /// The topic id of the changelog that the store was filled from, as [`Self::reset`] was told.
+    pub fn changelog(&self, store: &str) -> Result<Option<String>, StateError> {
+        self.dirty(store)?;
+        let read = || -> Result<Option<String>, redb::Error> {
+            let table = self.database.begin_read()?.open_table(CHANGELOGS)?;
+            Ok(table.get(store)?.map(|id| id.value().to_owned()))
+        };
+        read().map_err(|error| storage(&self.path, error))
+    }
+
+    /// Empties the store, to be filled from the beginning of the changelog with this topic id.
+    pub fn reset(&mut self, store: &str, changelog: &str) -> Result<(), StateError> {
+        self.dirty(store)?;
+        let wipe = || -> Result<(), redb::Error> {
+            let transaction = self.database.begin_write()?;
+            transaction.delete_table(table(store))?;
+            transaction.open_table(table(store))?;
+            transaction.open_table(OFFSETS)?.remove(store)?;
+            transaction.open_table(CHANGELOGS)?.insert(store, changelog)?;
+            Ok(transaction.commit()?)
+        };
+        wipe().map_err(|error| storage(&self.path, error))?;
+        if let Some(dirty) = self.stores.get_mut(store) {
+            let bytes =
+                |(key, value): (&Bytes, &Option<Bytes>)| key.len() + value.as_ref().map_or(0, Bytes::len);
+            self.dirty_bytes -= dirty.iter().map(bytes).sum::<usize>();
+            dirty.clear();
+        }
+        Ok(())
+    }
+
     /// Bytes of keys and values that wait for a commit.
     pub fn dirty_bytes(&self) -> usize {
         self.dirty_bytes
@@ -117,6 +150,7 @@ impl TaskState {
         let make = || -> Result<(), redb::Error> {
             let transaction = self.database.begin_write()?;
             transaction.open_table(OFFSETS)?;
+            transaction.open_table(CHANGELOGS)?;
             for store in self.stores.keys() {
                 transaction.open_table(table(store))?;
             }
@@ -190,6 +224,24 @@ mod tests {
         assert_eq!(get(&state, "a").as_deref(), Some(&b"1"[..]));
         assert_eq!(get(&state, "b").as_deref(), Some(&b"1"[..]));
         assert_eq!(state.checkpoint(STORE).expect("a store"), Some(Offset(7)));
+    }
+
+    #[test]
+    fn a_reset_store_is_empty_and_knows_its_new_changelog() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut state = open(folder.path());
+        assert_eq!(state.changelog(STORE).expect("a store"), None);
+        put(&mut state, "a", Some("1"));
+        state.commit([(STORE, Offset(7))]).expect("commits");
+        put(&mut state, "b", Some("1"));
+        state.reset(STORE, "another").expect("resets");
+        assert_eq!((get(&state, "a"), get(&state, "b"), state.dirty_bytes()), (None, None, 0));
+        drop(state);
+
+        let state = open(folder.path());
+        assert_eq!(state.checkpoint(STORE).expect("a store"), None);
+        assert_eq!(state.changelog(STORE).expect("a store").as_deref(), Some("another"));
+        assert_eq!(get(&state, "a"), None);
     }
 
     #[test]
