@@ -101,7 +101,9 @@ impl Cli {
     pub fn default_log_level(&self) -> &'static str {
         match self.command {
             // The Raft library tells its inner life at the level at which we tell events.
-            Command::Start(_) | Command::Connect(connect::Connect::Worker(_)) => "info,openraft=warn",
+            Command::Start(_)
+            | Command::Connect(connect::Connect::Worker(_))
+            | Command::Streams(streams::Streams::Run(_)) => "info,openraft=warn",
             _ => "warn",
         }
     }

@@ -144,7 +144,9 @@ impl Deploy {
 impl Run {
     async fn run(self) -> anyhow::Result<()> {
         let mut stop = Stop::new()?;
+        let line = format!("running applications of {}", self.bootstrap.bootstrap_server);
         let runtime = Runtime::start(RuntimeOptions::new(self.bootstrap.bootstrap_server, self.state_dir))?;
+        super::say(&line)?;
         stop.asked().await;
         runtime.shutdown().await;
         Ok(())

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -22,6 +22,9 @@ const READY_MAX: Duration = Duration::from_secs(90);
 const STOP_MAX: Duration = Duration::from_secs(30);
 /// How much of its log a broker that fails is quoted with.
 const LOG_LINES_MAX: usize = 20;
+
+/// What it keeps is below this, in its folder.
+const DATA: &str = "data";
 
 #[derive(Debug, Clone, Default)]
 pub struct BrokerOptions {
@@ -65,7 +68,7 @@ impl Broker {
         };
         let binary = binary()?;
         let mut command = Command::new(&binary);
-        command.arg("start").arg("--data-dir").arg(folder.path().join("data"));
+        command.arg("start").arg("--data-dir").arg(folder.path().join(DATA));
         command.args(["--listeners", "PLAINTEXT://127.0.0.1:0", "--object-store", &store]);
         for setting in &options.overrides {
             command.args(["--override", setting]);
@@ -126,6 +129,17 @@ impl Broker {
         self.restart()
     }
 
+    /// SIGTERM, a change to the data folder, and a new process on it, on another port.
+    pub fn stop_change_and_restart(
+        mut self,
+        change: impl FnOnce(&Path) -> std::io::Result<()>,
+    ) -> anyhow::Result<Self> {
+        let status = self.terminate()?;
+        ensure!(status.success(), "SIGTERM ended it with {status}");
+        change(&self.folder.path().join(DATA))?;
+        self.restart()
+    }
+
     /// SIGTERM, and the status with which it ends.
     pub fn stop(mut self) -> anyhow::Result<ExitStatus> {
         self.terminate()
@@ -179,7 +193,8 @@ fn await_ready(child: &mut Child) -> anyhow::Result<SocketAddr> {
     address.with_context(|| format!("no address in `{line}`"))
 }
 
-fn binary() -> anyhow::Result<PathBuf> {
+/// The binary under test.
+pub fn binary() -> anyhow::Result<PathBuf> {
     if let Some(given) = std::env::var_os("STRATA_BIN") {
         return Ok(given.into());
     }

@@ -14,6 +14,6 @@ mod broker;
 mod usage;
 mod wire;
 
-pub use broker::{Broker, BrokerOptions};
+pub use broker::{Broker, BrokerOptions, binary};
 pub use usage::Usage;
 pub use wire::{Answer, Wire, frame};
