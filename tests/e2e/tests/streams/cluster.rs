@@ -38,13 +38,18 @@ pub async fn shared() -> anyhow::Result<Cluster> {
         match shared.upgrade() {
             Some(broker) => broker,
             None => {
-                let broker = Arc::new(Broker::start(BrokerOptions::default())?);
+                let broker = Arc::new(Broker::start(options())?);
                 *shared = Arc::downgrade(&broker);
                 broker
             }
         }
     };
     Cluster::new(broker).await
+}
+
+/// A new group's first members need not wait for more.
+fn options() -> BrokerOptions {
+    BrokerOptions::default().with("group.initial.rebalance.delay.ms=0")
 }
 
 impl Cluster {
@@ -55,7 +60,7 @@ impl Cluster {
 
     /// One that is nobody else's.
     pub async fn start() -> anyhow::Result<Self> {
-        Self::new(Arc::new(Broker::start(BrokerOptions::default())?)).await
+        Self::new(Arc::new(Broker::start(options())?)).await
     }
 
     pub async fn kill_and_restart(self) -> anyhow::Result<Self> {
