@@ -4,8 +4,8 @@
 //! append ─▶ log end ─▶ (flush, one for many appends) ─▶ high watermark ─▶ acks=all answered, long polls wake
 //! ```
 //!
-//! On a single node a record is committed when it is on stable storage (`strata.durability=disk`) or in the log at all
-//! (`os`). With followers, it will be what their fetches confirm (`strata_replica`).
+//! Which records are committed, [`Leader`] decides: those that all in-sync replicas have, on stable storage
+//! (`strata.durability=disk`) or at all (`os`). On a single node that is this broker alone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,16 +13,26 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use strata_log::{AppendError, Appended, Durability, Log, LogManager, RemotePartition, StorageError};
+use strata_log::{
+    AppendError, Appended, Durability, Log, LogConfig, LogManager, RemotePartition, StorageError,
+};
 use strata_protocol::records::Origin;
-use strata_types::{ErrorCode, LeaderEpoch, Offset, TimestampMs};
+use strata_replica::{
+    Acknowledgement, Counts, Leader, LeaderOptions, LeaderStart, NotEnoughReplicas, ReplicaEnds,
+};
+use strata_types::{ErrorCode, LeaderEpoch, NodeId, Offset, TimestampMs};
 use tokio::sync::Notify;
+
+use crate::broker::now;
 
 /// One partition, led here.
 pub(crate) struct Partition {
     pub id: RemotePartition,
     pub log: Arc<Log>,
     manager: LogManager,
+    node_id: NodeId,
+    leader: Mutex<Leader>,
+    /// The leader's, to be read without its lock.
     leader_epoch: AtomicI32,
     /// Told of every move of the high watermark, and of the end of this partition.
     advanced: Notify,
@@ -39,26 +49,29 @@ struct Watchers {
 }
 
 impl Partition {
-    /// Takes a log over: what it holds counts as committed as far as the disk has it, or else as far as it goes.
+    /// Takes a log over, in the state that the metadata has.
     pub(crate) fn new(
         id: RemotePartition,
         log: Arc<Log>,
         manager: LogManager,
-        epoch: LeaderEpoch,
+        node_id: NodeId,
+        state: &strata_metadata::Partition,
         archiver: Arc<Notify>,
     ) -> Result<Arc<Self>, StorageError> {
+        log.assign_epoch(state.leader_epoch, log.end_offset())?;
         let partition = Arc::new(Self {
+            leader: Mutex::new(leader(node_id, state, &log)),
             id,
             log,
             manager,
-            leader_epoch: AtomicI32::new(epoch.0),
+            node_id,
+            leader_epoch: AtomicI32::new(state.leader_epoch.0),
             advanced: Notify::new(),
             watchers: Mutex::default(),
             gone: AtomicBool::new(false),
             archiver,
         });
-        partition.log.assign_epoch(epoch, partition.log.end_offset())?;
-        partition.after_append();
+        partition.grown();
         Ok(partition)
     }
 
@@ -67,12 +80,33 @@ impl Partition {
         LeaderEpoch(self.leader_epoch.load(Ordering::Acquire))
     }
 
-    /// A new term of ours begins where the log ends.
-    pub(crate) fn lead(&self, epoch: LeaderEpoch) -> Result<(), StorageError> {
-        if self.leader_epoch.swap(epoch.0, Ordering::AcqRel) != epoch.0 {
-            self.log.assign_epoch(epoch, self.log.end_offset())?;
-        }
+    /// The metadata has changed: another term of ours, which begins where the log ends, or other in-sync replicas.
+    pub(crate) fn lead(&self, state: &strata_metadata::Partition) -> Result<(), StorageError> {
+        let moved = {
+            let mut leading = self.leader.lock();
+            if self.leader_epoch.swap(state.leader_epoch.0, Ordering::AcqRel) != state.leader_epoch.0 {
+                self.log.assign_epoch(state.leader_epoch, self.log.end_offset())?;
+                *leading = leader(self.node_id, state, &self.log);
+            }
+            leading.isr_decided(&state.isr, state.partition_epoch, now())
+        };
+        self.advance(moved);
+        self.grown();
         Ok(())
+    }
+
+    /// The topic's settings have changed.
+    pub(crate) fn configure(&self, config: Arc<LogConfig>) {
+        let options = options(&config);
+        self.log.set_config(config);
+        let moved = self.leader.lock().set_options(options, now());
+        self.advance(moved);
+        self.grown();
+    }
+
+    /// Whether enough replicas are in sync for `acks=all`.
+    pub(crate) fn check_min_isr(&self) -> Result<(), NotEnoughReplicas> {
+        self.leader.lock().check_min_isr()
     }
 
     /// Whether a client that believes in `epoch` is up to date (KIP-320). `-1`: it does not say.
@@ -94,20 +128,18 @@ impl Partition {
         origin: Origin,
     ) -> Result<Appended, AppendError> {
         let appended = self.log.append(batches, self.leader_epoch(), now, origin)?;
-        self.after_append();
+        self.grown();
         Ok(appended)
     }
 
-    fn after_append(&self) {
-        match self.log.config().durability {
-            Durability::Os => self.advance(self.log.end_offset()),
-            Durability::Disk => {
-                let durable = self.log.durable_offset();
-                self.advance(durable);
-                if durable < self.log.end_offset() {
-                    self.manager.flusher().request(&self.log);
-                }
-            }
+    /// The log may have grown, or more of it may have become durable: what is committed follows, and what is not durable
+    /// yet is asked for.
+    pub(crate) fn grown(&self) {
+        let ends = ends(&self.log);
+        let moved = self.leader.lock().local(ends, now());
+        self.advance(moved);
+        if ends.durable < ends.end && self.log.config().durability == Durability::Disk {
+            self.manager.flusher().request(&self.log);
         }
     }
 
@@ -121,14 +153,13 @@ impl Partition {
         if committed { self.log.last_stable_offset() } else { self.high_watermark() }
     }
 
-    /// Raises the high watermark and wakes those who wait for it.
-    pub(crate) fn advance(&self, until: Offset) {
-        let before = self.log.high_watermark();
-        if self.log.set_high_watermark(until) > before {
-            self.wake();
-            if self.log.config().remote_storage_enable {
-                self.archiver.notify_one();
-            }
+    /// The high watermark has moved there: those who wait for it wake.
+    fn advance(&self, high_watermark: Option<Offset>) {
+        let Some(high_watermark) = high_watermark else { return };
+        self.log.set_high_watermark(high_watermark);
+        self.wake();
+        if self.log.config().remote_storage_enable {
+            self.archiver.notify_one();
         }
     }
 
@@ -156,8 +187,10 @@ impl Partition {
         loop {
             // Made before the look, so that no move between look and wait is missed.
             let advanced = self.advanced.notified();
-            if self.high_watermark() >= end {
-                return Ok(());
+            match self.leader.lock().acknowledgement(end) {
+                Acknowledgement::Done => return Ok(()),
+                Acknowledgement::NotEnoughReplicas => return Err(ErrorCode::NotEnoughReplicasAfterAppend),
+                Acknowledgement::Waiting => {}
             }
             if self.is_gone() {
                 return Err(ErrorCode::UnknownTopicOrPartition);
@@ -176,6 +209,38 @@ impl Partition {
         watchers.next += 1;
         watchers.waiting.insert(key, notify.clone());
         Watch { partition: self.clone(), key }
+    }
+}
+
+fn leader(node: NodeId, state: &strata_metadata::Partition, log: &Log) -> Leader {
+    let start = LeaderStart {
+        node,
+        leader_epoch: state.leader_epoch,
+        partition_epoch: state.partition_epoch,
+        replicas: state.replicas.clone(),
+        isr: state.isr.clone(),
+        epoch_start: log.end_offset(),
+        ends: ends(log),
+        high_watermark: log.high_watermark(),
+    };
+    Leader::new(start, options(&log.config()), now())
+}
+
+fn ends(log: &Log) -> ReplicaEnds {
+    // In this order: what becomes durable meanwhile is then below the end.
+    let durable = log.durable_offset();
+    ReplicaEnds { end: log.end_offset(), durable }
+}
+
+fn options(config: &LogConfig) -> LeaderOptions {
+    LeaderOptions {
+        min_insync_replicas: usize::try_from(config.min_insync_replicas).unwrap_or(1),
+        counts: match config.durability {
+            Durability::Disk => Counts::Durable,
+            Durability::Os => Counts::Written,
+        },
+        // Of no account without followers.
+        ..LeaderOptions::default()
     }
 }
 

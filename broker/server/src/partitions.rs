@@ -7,7 +7,7 @@ use arc_swap::ArcSwapOption;
 use parking_lot::RwLock;
 use strata_log::{Log, LogConfig, LogListener, LogManager, RemotePartition, StorageError};
 use strata_metadata::{Changes, ConfigResource, Image, Topic};
-use strata_types::{ErrorCode, LeaderEpoch, NodeId, Offset, PartitionId, TopicId, TopicName, TopicPartition};
+use strata_types::{ErrorCode, NodeId, Offset, PartitionId, TopicId, TopicName, TopicPartition};
 use tokio::sync::{Notify, watch};
 
 use crate::broker::now;
@@ -143,7 +143,7 @@ impl Partitions {
         for topic in topics {
             let config = Arc::new(configs.log_config(image, topic.name.as_str()));
             for partition in topic.partitions.iter().flatten() {
-                partition.log.set_config(config.clone());
+                partition.configure(config.clone());
             }
         }
     }
@@ -159,7 +159,7 @@ impl Partitions {
             }
             match ours {
                 Some(partition) => {
-                    if let Err(error) = partition.lead(state.leader_epoch) {
+                    if let Err(error) = partition.lead(state) {
                         self.fail(&partition.id.partition, &error);
                     }
                     Some(partition)
@@ -169,7 +169,7 @@ impl Partitions {
                         topic_id: topic.id,
                         partition: TopicPartition::new(topic.name.clone(), index),
                     };
-                    self.create(id, config.clone(), state.leader_epoch)
+                    self.create(id, config.clone(), state)
                 }
             }
         });
@@ -184,13 +184,20 @@ impl Partitions {
         &self,
         id: RemotePartition,
         config: Arc<LogConfig>,
-        epoch: LeaderEpoch,
+        state: &strata_metadata::Partition,
     ) -> Option<Arc<Partition>> {
         let manager = self.manager()?;
         let opened =
             manager.get_or_create(&id.partition, id.topic_id, config.clone(), now()).and_then(|log| {
                 log.set_config(config);
-                Partition::new(id.clone(), log, LogManager::clone(&manager), epoch, self.changed.clone())
+                Partition::new(
+                    id.clone(),
+                    log,
+                    LogManager::clone(&manager),
+                    self.node_id,
+                    state,
+                    self.changed.clone(),
+                )
             });
         opened.map_err(|error| self.fail(&id.partition, &error)).ok()
     }
@@ -260,9 +267,9 @@ impl LocalTopic {
 
 /// The flusher's reports.
 impl LogListener for Partitions {
-    fn durable(&self, log: &Arc<Log>, until: Offset) {
+    fn durable(&self, log: &Arc<Log>, _until: Offset) {
         if let Some(partition) = self.of_log(log) {
-            partition.advance(until);
+            partition.grown();
         }
     }
 

@@ -87,7 +87,7 @@ fn append_all(
             let index = data.index;
             let appended = match refusal {
                 Some((code, why)) => Err(Refused::new(code, message(why))),
-                None => append_one(cx, &topic.name, TopicId(topic.topic_id), data, now),
+                None => append_one(cx, request.acks, &topic.name, TopicId(topic.topic_id), data, now),
             };
             answers.push(match appended {
                 Ok((partition, end, answer)) => {
@@ -156,6 +156,7 @@ impl From<AppendError> for Refused {
 
 fn append_one(
     cx: &Context,
+    acks: i16,
     name: &Str,
     id: TopicId,
     data: PartitionProduceData,
@@ -167,6 +168,11 @@ fn append_one(
     if internal::is_written_by_brokers_only(topic) && cx.client_id.as_deref() != Some(ADMIN_CLIENT) {
         let why = format!("{topic} is an internal topic: only brokers write to it");
         return Err(Refused::new(ErrorCode::InvalidTopicException, message(why)));
+    }
+    if acks == -1
+        && let Err(error) = partition.check_min_isr()
+    {
+        return Err(Refused::new(ErrorCode::NotEnoughReplicas, message(error.to_string())));
     }
     let Some(Records::Bytes(bytes)) = data.records else {
         return Err(Refused::new(ErrorCode::InvalidRecord, message("there is no record batch")));
