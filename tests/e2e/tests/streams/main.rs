@@ -211,3 +211,24 @@ async fn a_new_version_goes_on_where_the_old_one_stopped() -> anyhow::Result<()>
     })
     .await
 }
+
+/// A state that its changelog knows nothing of would give counts that nobody can rebuild.
+#[tokio::test]
+async fn a_changelog_that_is_made_anew_takes_the_state_with_it() -> anyhow::Result<()> {
+    let cluster = shared().await?;
+    let app = WordCount::deploy(&cluster, "amnesia").await?;
+    cluster.write(&app.lines, ["word word word"]).await?;
+    assert_eq!(app.counted(&cluster).await?, Counts::from([("word".to_owned(), 3)]));
+
+    cluster.strata(&["streams", "remove", "amnesia"]).await?;
+    until("the group is left", async || {
+        let group = cluster.client.admin().describe_group("amnesia").await?;
+        Ok(group.members.is_empty().then_some(()))
+    })
+    .await?;
+    cluster.client.admin().delete_topic(&TopicName::new("amnesia-counts-changelog")?).await?;
+    let config = [format!("topics={}", app.lines), format!("output.topic={}", app.counts)];
+    cluster.deploy("amnesia", "word-count", &config.each_ref().map(String::as_str)).await?;
+    cluster.write(&app.lines, ["word"]).await?;
+    cluster.until_values(&app.counts, vec!["3".into(), "1".into()]).await
+}
