@@ -101,6 +101,7 @@ async fn execute(context: &Context, reporter: &Reporter) -> Result<(), RuntimeEr
         }
     }
     // The tasks are closed before the group hears that we leave, and others open them.
+    running.stop_opening().await;
     drop(running);
     let close = async {
         producer.close().await;

@@ -20,6 +20,8 @@ pub enum RuntimeError {
         #[source]
         source: PluginError,
     },
+    #[error("a task could not be opened: {0}")]
+    Opening(String),
     #[error("state: {0}")]
     State(#[from] StateError),
     #[error("topology: {0}")]

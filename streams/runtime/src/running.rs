@@ -1,18 +1,25 @@
 //! An application at work: a consumer group member that hands records to its tasks and commits what they did.
 //!
 //! ```text
-//!  Assigned ─▶ open: restore, instance      Records ─▶ process ─▶ consumed offsets ┐
-//!  Revoked ─▶ commit ─▶ close               every interval, or a full task ────────┴─▶ commit
+//!  Assigned ─▶ pause ─▶ open: restore, instance ─▶ resume      Records ─▶ process ─▶ consumed offsets ┐
+//!  Revoked ─▶ commit ─▶ close                                  every interval, or a full task ────────┴─▶ commit
 //!  Lost ─▶ close
 //! ```
+//!
+//! Tasks are opened beside the loop, so that a state that is long in restoring holds up neither the group nor the tasks
+//! that are ready. The group's protocol is eager: what is revoked or lost is always everything.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use strata_client::{Client, Consumer, ConsumerEvent, ConsumerRecord, Producer};
-use strata_plugin_host::{Grants, Plugin};
+use strata_plugin_host::{Config, Grants, Plugin};
 use strata_topology::{SubTopology, TaskId, Topology};
 use strata_types::{ErrorCode, Offset, PartitionId, TopicName, TopicPartition};
+use tokio::sync::Semaphore;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use crate::application::Context;
@@ -24,6 +31,9 @@ use crate::task::Task;
 /// How often records that are processed are deleted from repartition topics, as `repartition.purge.interval.ms`.
 const PURGE_EVERY: Duration = Duration::from_secs(30);
 
+/// How many tasks of an application are restored at a time.
+const OPENING_MAX: usize = 4;
+
 pub struct Running<'a> {
     context: &'a Context,
     reporter: &'a Reporter,
@@ -31,6 +41,9 @@ pub struct Running<'a> {
     topology: Topology,
     producer: Producer,
     tasks: BTreeMap<TaskId, Task>,
+    /// Those that are not ready. Their partitions are paused.
+    opening: JoinSet<(TaskId, Result<Task, RuntimeError>)>,
+    may_open: Arc<Semaphore>,
     /// The next offset of each partition of which something was processed since the last commit.
     consumed: HashMap<TopicPartition, Offset>,
     /// Of repartition topics: records before these offsets are processed, and committed.
@@ -55,6 +68,8 @@ impl<'a> Running<'a> {
             topology,
             producer,
             tasks: BTreeMap::new(),
+            opening: JoinSet::new(),
+            may_open: Arc::new(Semaphore::new(OPENING_MAX)),
             consumed: HashMap::new(),
             purgeable: HashMap::new(),
             read: 0,
@@ -71,6 +86,10 @@ impl<'a> Running<'a> {
             let until_commit = next_commit.saturating_duration_since(Instant::now());
             let event = tokio::select! {
                 event = consumer.next_event(until_commit) => event,
+                Some(opened) = self.opening.join_next() => {
+                    self.opened(consumer, opened)?;
+                    continue;
+                }
                 () = self.context.stop.cancelled() => return self.commit(consumer).await,
             };
             match event {
@@ -102,39 +121,75 @@ impl<'a> Running<'a> {
 
     async fn handle(
         &mut self,
-        consumer: &Consumer,
+        consumer: &mut Consumer,
         event: Option<ConsumerEvent>,
     ) -> Result<(), RuntimeError> {
         match event {
             None => {}
             Some(ConsumerEvent::Records(records)) => self.process_all(consumer, &records).await?,
             Some(ConsumerEvent::Assigned(partitions)) => {
+                for partition in &partitions {
+                    consumer.pause(partition)?;
+                }
                 for id in self.tasks_of(&partitions) {
-                    if self.tasks.contains_key(&id) {
-                        continue;
-                    }
-                    // A state that is long in restoring does not hold up a stop.
-                    let task = tokio::select! {
-                        task = open(self.context, &self.plugin, &self.topology, id) => task?,
-                        () = self.context.stop.cancelled() => return Ok(()),
-                    };
-                    self.tasks.insert(id, task);
+                    self.open(id);
                 }
             }
             Some(ConsumerEvent::Revoked(partitions)) => {
                 self.commit(consumer).await?;
-                self.close(&partitions);
+                self.close(&partitions).await;
             }
             // Whoever has them now starts from the last commit: what was done since is done again there.
             Some(ConsumerEvent::Lost(partitions)) => {
                 self.producer.flush().await;
-                self.close(&partitions);
+                self.close(&partitions).await;
             }
         }
         Ok(())
     }
 
-    fn close(&mut self, partitions: &[TopicPartition]) {
+    fn open(&mut self, id: TaskId) {
+        let opening = Opening {
+            client: self.context.client.clone(),
+            plugin: self.plugin.clone(),
+            config: self.context.deployment.config.clone(),
+            sub_topology: self.topology.sub_topologies[id.sub_topology as usize].clone(),
+            folder: self.context.state_dir.join(id.to_string()),
+            id,
+        };
+        let may_open = Arc::clone(&self.may_open);
+        self.opening.spawn(async move {
+            // Nobody closes it.
+            let _turn = may_open.acquire_owned().await;
+            (id, opening.run().await)
+        });
+    }
+
+    fn opened(
+        &mut self,
+        consumer: &mut Consumer,
+        opened: Result<(TaskId, Result<Task, RuntimeError>), JoinError>,
+    ) -> Result<(), RuntimeError> {
+        let (id, task) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return Err(RuntimeError::Opening(error.to_string())),
+        };
+        self.tasks.insert(id, task?);
+        for partition in consumer.assignment() {
+            if self.task_of(&partition.topic, partition.partition) == Some(id) {
+                consumer.resume(&partition)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives up what is being opened. What was restored so far is kept on disk.
+    pub async fn stop_opening(&mut self) {
+        self.opening.shutdown().await;
+    }
+
+    async fn close(&mut self, partitions: &[TopicPartition]) {
+        self.stop_opening().await;
         for id in self.tasks_of(partitions) {
             self.written += self.tasks.remove(&id).map_or(0, |task| task.records_written);
         }
@@ -215,11 +270,12 @@ impl<'a> Running<'a> {
 
     fn status(&self) -> Status {
         let open: u64 = self.tasks.values().map(|task| task.records_written).sum();
+        let state = if self.opening.is_empty() { State::Running } else { State::Starting };
         Status {
             tasks: self.tasks.len(),
             records_read: self.read,
             records_written: self.written + open,
-            ..Status::new(State::Running, "", self.context.deployed_at)
+            ..Status::new(state, "", self.context.deployed_at)
         }
     }
 }
@@ -231,17 +287,23 @@ fn is_away(error: &strata_client::ClientError) -> bool {
         || matches!(error, strata_client::ClientError::Timeout { .. })
 }
 
-/// Restores the task's state, and makes an instance of the plugin for it.
-async fn open(
-    context: &Context,
-    plugin: &Plugin,
-    topology: &Topology,
+/// What it takes to open a task.
+struct Opening {
+    client: Client,
+    plugin: Plugin,
+    config: Config,
+    sub_topology: SubTopology,
+    folder: PathBuf,
     id: TaskId,
-) -> Result<Task, RuntimeError> {
-    let sub_topology = &topology.sub_topologies[id.sub_topology as usize];
-    let state = restore(&context.client, &context.state_dir.join(id.to_string()), id, sub_topology).await?;
-    let instance = plugin.topology(&Grants::default(), &context.deployment.config).await?;
-    Ok(Task::new(id, instance, state))
+}
+
+impl Opening {
+    /// Restores the task's state, and makes an instance of the plugin for it.
+    async fn run(self) -> Result<Task, RuntimeError> {
+        let state = restore(&self.client, &self.folder, self.id, &self.sub_topology).await?;
+        let instance = self.plugin.topology(&Grants::default(), &self.config).await?;
+        Ok(Task::new(self.id, instance, state))
+    }
 }
 
 /// Frees what nobody reads again. What cannot be deleted now can be deleted next time.
