@@ -71,6 +71,9 @@ impl Partition {
             gone: AtomicBool::new(false),
             archiver,
         });
+        // A leader knows from the start what is committed; all later moves it tells.
+        let committed = partition.leader.lock().high_watermark();
+        partition.advance(Some(committed));
         partition.grown();
         Ok(partition)
     }
@@ -88,7 +91,8 @@ impl Partition {
                 self.log.assign_epoch(state.leader_epoch, self.log.end_offset())?;
                 *leading = leader(self.node_id, state, &self.log);
             }
-            leading.isr_decided(&state.isr, state.partition_epoch, now())
+            leading.isr_decided(&state.isr, state.partition_epoch, now());
+            Some(leading.high_watermark())
         };
         self.advance(moved);
         self.grown();
