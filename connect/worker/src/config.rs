@@ -122,6 +122,9 @@ pub struct Definition {
     pub group: Option<&'static str>,
 }
 
+/// Tasks of one connector: a slip of the pen must not cost the worker its memory.
+const TASKS_MAX: i64 = 1_000;
+
 const BYTES_CONVERTER: &str = "org.apache.kafka.connect.converters.ByteArrayConverter";
 const COMMON: &str = "Common";
 const ERRORS: &str = "Error Handling";
@@ -325,6 +328,9 @@ fn fault(definition: &Definition, value: &str) -> Option<String> {
     };
     match definition.name.as_str() {
         "name" if value.is_empty() => Some("String may not be empty".into()),
+        "tasks.max" if number.as_ref().is_ok_and(|number| *number > TASKS_MAX) => {
+            Some(format!("Value must be at most {TASKS_MAX}"))
+        }
         "tasks.max" | "batch.max.records" | "consumer.override.max.poll.records" => at_least(1),
         "errors.retry.timeout" => at_least(-1),
         "errors.retry.delay.max.ms" => at_least(1),
