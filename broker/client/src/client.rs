@@ -336,8 +336,7 @@ impl Client {
 
     /// A topic, from what is known or by asking. One that does not exist is looked for up to `unknown_topic_wait_ms`.
     pub async fn topic(&self, name: &TopicName) -> Result<Topic> {
-        let max_age = Duration::from_millis(self.options().metadata_max_age_ms);
-        if let Some(topic) = self.inner.metadata.fresh_topic(name, max_age) {
+        if let Some(topic) = self.known_topic(name, Topic::clone) {
             return Ok(topic);
         }
         let limit_ms = self.options().unknown_topic_wait_ms;
@@ -376,12 +375,16 @@ impl Client {
     /// # Errors
     /// LEADER_NOT_AVAILABLE, which is retriable, when it has none at the moment.
     pub async fn leader(&self, partition: &TopicPartition) -> Result<NodeId> {
-        let topic = self.topic(&partition.topic).await?;
-        let found = topic.partition(partition.partition).ok_or_else(|| ClientError::UnknownPartition {
+        let leader = |topic: &Topic| topic.partition(partition.partition).map(|found| found.leader);
+        let found = match self.known_topic(&partition.topic, leader) {
+            Some(found) => found,
+            None => leader(&self.topic(&partition.topic).await?),
+        };
+        let unknown = || ClientError::UnknownPartition {
             topic: partition.topic.clone(),
             partition: partition.partition,
-        })?;
-        found.leader.ok_or_else(|| {
+        };
+        found.ok_or_else(unknown)?.ok_or_else(|| {
             self.doubt(&partition.topic);
             ClientError::Broker { code: ErrorCode::LeaderNotAvailable, message: Some(partition.to_string()) }
         })
@@ -389,9 +392,13 @@ impl Client {
 
     /// What is known of a partition, without asking; nothing when it is too old or in doubt.
     pub(crate) fn known_partition(&self, partition: &TopicPartition) -> Option<Partition> {
+        self.known_topic(&partition.topic, |topic| topic.partition(partition.partition).cloned())?
+    }
+
+    /// Looks at what is known of a topic; nothing when it is too old or in doubt.
+    fn known_topic<R>(&self, name: &TopicName, look: impl FnOnce(&Topic) -> R) -> Option<R> {
         let max_age = Duration::from_millis(self.options().metadata_max_age_ms);
-        let topic = self.inner.metadata.fresh_topic(&partition.topic, max_age)?;
-        topic.partition(partition.partition).cloned()
+        self.inner.metadata.fresh_topic(name, max_age, look)
     }
 
     /// Asks anew for a topic before it is used next: a broker has contradicted what we know.

@@ -51,7 +51,8 @@ pub struct Topic {
 
 impl Topic {
     pub fn partition(&self, index: PartitionId) -> Option<&Partition> {
-        self.partitions.iter().find(|partition| partition.index == index)
+        let at = self.partitions.binary_search_by_key(&index, |partition| partition.index).ok()?;
+        Some(&self.partitions[at])
     }
 }
 
@@ -82,11 +83,17 @@ impl MetadataCache {
         self.state.lock().metadata.clone()
     }
 
-    /// A topic that was heard of less than `max_age` ago.
-    pub(crate) fn fresh_topic(&self, name: &TopicName, max_age: Duration) -> Option<Topic> {
+    /// Looks at a topic that was heard of less than `max_age` ago, without copying it: it may have thousands of
+    /// partitions.
+    pub(crate) fn fresh_topic<R>(
+        &self,
+        name: &TopicName,
+        max_age: Duration,
+        look: impl FnOnce(&Topic) -> R,
+    ) -> Option<R> {
         let state = self.state.lock();
         let age = state.topic_ages.get(name)?.elapsed();
-        if age < max_age { state.metadata.topics.get(name).cloned() } else { None }
+        if age < max_age { state.metadata.topics.get(name).map(look) } else { None }
     }
 
     /// No longer believes what it knows of a topic, because a broker has contradicted it.
