@@ -18,6 +18,7 @@ use strata_types::ErrorCode;
 fn quick() -> ClientOptions {
     ClientOptions {
         request_timeout_ms: 200,
+        bootstrap_timeout_ms: 500,
         api_timeout_ms: 500,
         connect_timeout_ms: 500,
         retry_backoff_ms: 5,
