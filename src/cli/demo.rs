@@ -10,7 +10,7 @@ use clap::Args;
 )]
 pub struct Demo {
     /// How many records go the whole way.
-    #[arg(long, default_value_t = 50_000)]
+    #[arg(long, default_value_t = 20_000)]
     records: usize,
     /// Keep what the demo wrote in this folder, to look at it afterwards.
     #[arg(long, value_name = "DIR")]
