@@ -73,7 +73,7 @@ fn measure(arguments: &Arguments, kind: Kind, report: &mut Report) -> anyhow::Re
     if kind == Kind::Strata {
         let workload = Workload { cold: true, ..Workload::new(1_000, Acks::Leader, arguments.megabytes) };
         load::produce(server.bootstrap(), &workload)?;
-        load::until_cold(server.bootstrap(), &workload)?;
+        load::until_cold(&server, &workload)?;
         let measured = run(&server, &workload, |workload| load::consume(server.bootstrap(), workload))?;
         report.workload(kind, "consume 1000 B, cold", &workload, measured);
     }

@@ -42,8 +42,8 @@ impl Server {
         let began = Instant::now();
         let mut command = Command::new(repository.join(script));
         command.arg(folder).stderr(Stdio::inherit());
-        if kind == Kind::Strata && std::env::var_os("STRATA_BIN").is_none() {
-            command.env("STRATA_BIN", release_binary()?);
+        if kind == Kind::Strata {
+            command.env("STRATA_BIN", strata()?);
         }
         let output = command.output().with_context(|| script.to_owned())?;
         let started_in = began.elapsed();
@@ -73,6 +73,16 @@ impl Server {
         Usage::of(self.pid)
     }
 
+    /// How many records of a topic have not left Strata's log for the archive.
+    pub fn records_in_the_log(&self, topic: &str) -> anyhow::Result<i64> {
+        let mut command = Command::new(strata()?);
+        command.args(["topic", "describe", topic, "--output", "json", "--bootstrap-server", &self.bootstrap]);
+        let output = command.output()?;
+        anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let partitions: Vec<Partition> = serde_json::from_slice(&output.stdout)?;
+        Ok(partitions.iter().map(|partition| partition.end_offset - partition.local_start_offset).sum())
+    }
+
     pub fn stop(self) -> anyhow::Result<()> {
         let status = Command::new(self.repository.join("tests/stop")).arg(&self.folder).status()?;
         anyhow::ensure!(status.success(), "the server did not stop in order");
@@ -87,10 +97,18 @@ impl Drop for Server {
     }
 }
 
-/// `strata` beside this program: built by the same cargo command, with the same profile.
-fn release_binary() -> anyhow::Result<PathBuf> {
-    let own = std::env::current_exe()?;
-    let beside = own.with_file_name("strata");
+#[derive(serde::Deserialize)]
+struct Partition {
+    local_start_offset: i64,
+    end_offset: i64,
+}
+
+/// `$STRATA_BIN`, or `strata` beside this program: built by the same cargo command, with the same profile.
+fn strata() -> anyhow::Result<PathBuf> {
+    if let Some(named) = std::env::var_os("STRATA_BIN") {
+        return Ok(named.into());
+    }
+    let beside = std::env::current_exe()?.with_file_name("strata");
     anyhow::ensure!(beside.exists(), "{} is missing: cargo build --release", beside.display());
     Ok(beside)
 }
