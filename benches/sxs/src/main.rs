@@ -30,6 +30,9 @@ struct Arguments {
     /// Bytes of values per workload and round, in MB.
     #[arg(long, default_value_t = 300)]
     megabytes: usize,
+    /// Leave out consuming from the archive, which only Strata is asked for.
+    #[arg(long)]
+    skip_cold: bool,
     /// Where the report goes.
     #[arg(long, default_value = "benches/RESULTS.md")]
     report: PathBuf,
@@ -70,7 +73,7 @@ fn measure(arguments: &Arguments, kind: Kind, report: &mut Report) -> anyhow::Re
             report.workload(kind, &format!("consume {} B, hot", workload.value_bytes), &workload, measured);
         }
     }
-    if kind == Kind::Strata {
+    if kind == Kind::Strata && !arguments.skip_cold {
         let workload = Workload { cold: true, ..Workload::new(1_000, Acks::Leader, arguments.megabytes) };
         load::produce(server.bootstrap(), &workload)?;
         load::until_cold(&server, &workload)?;
