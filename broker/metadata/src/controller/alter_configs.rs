@@ -8,8 +8,8 @@ use strata_protocol::messages::alter_configs_response::AlterConfigsResourceRespo
 use strata_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
 use strata_types::ErrorCode;
 
-use super::incremental_alter_configs::{check_nulls, find_resource, records_to};
-use super::{ApiError, ConfigRules, Decision, duplicates, outcome};
+use super::incremental_alter_configs::{check_nulls, each_resource, find_resource, records_to};
+use super::{ApiError, ConfigRules, Decision, duplicates};
 use crate::{Image, MetadataRecord};
 
 /// Replaces the configs of topics and brokers.
@@ -18,27 +18,18 @@ pub fn alter_configs(
     request: &AlterConfigsRequest,
     rules: &dyn ConfigRules,
 ) -> Decision<AlterConfigsResponse> {
-    let twice = duplicates(request.resources.iter().map(|r| (r.resource_type, r.resource_name.as_str())));
-    let mut records = Vec::new();
-    let mut responses = Vec::with_capacity(request.resources.len());
-    for resource in &request.resources {
-        let result = match twice.contains(&(resource.resource_type, resource.resource_name.as_str())) {
-            true => Err(ApiError::new(ErrorCode::InvalidRequest, "Each resource must appear at most once.")),
-            false => replace(image, resource, rules),
-        };
-        let (error_code, error_message) = outcome(result.map(|more| {
-            if !request.validate_only {
-                records.extend(more);
-            }
-        }));
-        responses.push(AlterConfigsResourceResponse {
+    let name = |resource: &AlterConfigsResource| (resource.resource_type, resource.resource_name.clone());
+    let decide = |resource: &_| replace(image, resource, rules);
+    let (records, outcomes) = each_resource(&request.resources, request.validate_only, name, decide);
+    let response =
+        |(resource, (error_code, error_message)): (&AlterConfigsResource, _)| AlterConfigsResourceResponse {
             error_code,
             error_message,
             resource_type: resource.resource_type,
             resource_name: resource.resource_name.clone(),
             ..Default::default()
-        });
-    }
+        };
+    let responses = request.resources.iter().zip(outcomes).map(response).collect();
     (records, AlterConfigsResponse { responses, ..Default::default() })
 }
 

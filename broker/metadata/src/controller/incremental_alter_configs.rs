@@ -26,28 +26,44 @@ pub fn incremental_alter_configs(
     request: &IncrementalAlterConfigsRequest,
     rules: &dyn ConfigRules,
 ) -> Decision<IncrementalAlterConfigsResponse> {
-    let twice = duplicates(request.resources.iter().map(|r| (r.resource_type, r.resource_name.as_str())));
-    let mut records = Vec::new();
-    let mut responses = Vec::with_capacity(request.resources.len());
-    for resource in &request.resources {
-        let result = match twice.contains(&(resource.resource_type, resource.resource_name.as_str())) {
-            true => Err(ApiError::new(ErrorCode::InvalidRequest, "Each resource must appear at most once.")),
-            false => alter(image, resource, rules),
-        };
-        let (error_code, error_message) = outcome(result.map(|more| {
-            if !request.validate_only {
-                records.extend(more);
-            }
-        }));
-        responses.push(AlterConfigsResourceResponse {
+    let name = |resource: &AlterConfigsResource| (resource.resource_type, resource.resource_name.clone());
+    let decide = |resource: &_| alter(image, resource, rules);
+    let (records, outcomes) = each_resource(&request.resources, request.validate_only, name, decide);
+    let response =
+        |(resource, (error_code, error_message)): (&AlterConfigsResource, _)| AlterConfigsResourceResponse {
             error_code,
             error_message,
             resource_type: resource.resource_type,
             resource_name: resource.resource_name.clone(),
             ..Default::default()
-        });
-    }
+        };
+    let responses = request.resources.iter().zip(outcomes).map(response).collect();
     (records, IncrementalAlterConfigsResponse { responses, ..Default::default() })
+}
+
+/// Decides resource by resource, and answers an outcome for each: it succeeds or fails as a whole, and one that is named
+/// twice fails both times.
+pub(super) fn each_resource<R>(
+    resources: &[R],
+    validate_only: bool,
+    name: impl Fn(&R) -> (i8, Str),
+    decide: impl Fn(&R) -> Result<Vec<MetadataRecord>, ApiError>,
+) -> Decision<Vec<(i16, Option<Str>)>> {
+    let twice = duplicates(resources.iter().map(&name));
+    let mut records = Vec::new();
+    let mut outcomes = Vec::with_capacity(resources.len());
+    for resource in resources {
+        let result = match twice.contains(&name(resource)) {
+            true => Err(ApiError::new(ErrorCode::InvalidRequest, "Each resource must appear at most once.")),
+            false => decide(resource),
+        };
+        outcomes.push(outcome(result.map(|more| {
+            if !validate_only {
+                records.extend(more);
+            }
+        })));
+    }
+    (records, outcomes)
 }
 
 fn alter(
