@@ -21,7 +21,7 @@ pub use group::{
 };
 pub use partition::partition_for;
 pub use runtime::{Effects, Runtime, RuntimeOptions};
-pub use shard::{Outcome, RawRecord, ReplayError, ReplyId, Shard};
+pub use shard::{Append, Outcome, OutcomeOf, RawRecord, ReplayError, ReplyId, Shard, TxnMarker, TxnProducer};
 
 /// The group coordinator of one `__consumer_offsets` partition.
 pub type GroupCoordinator = Runtime<GroupShard>;

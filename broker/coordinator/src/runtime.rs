@@ -10,7 +10,7 @@
 //! It follows Kafka's coordinator runtime (KIP-848, "Group Coordinator"): an operation's records are applied to the
 //! state at once, and its replies are held until the log has committed them. An operation without records depends on
 //! what was written before it, so its reply is held by the last batch that is not yet committed. Requests that only
-//! look are answered at once, from the committed state.
+//! look are answered at once, from the committed state. What an operation wants done outside waits like its replies.
 //!
 //! At most one append is outstanding; what comes meanwhile gathers and becomes the next one. That batches by load, and
 //! makes a failure simple: the failed batch and all that came after it are undone together.
@@ -22,10 +22,14 @@ use bytes::Bytes;
 use strata_protocol::EncodeError;
 use strata_types::{ErrorCode, Offset, TimestampMs};
 
-use crate::shard::{Outcome, RawRecord, Replay, ReplayError, ReplyId, Shard};
+use crate::shard::{
+    Append, Outcome, OutcomeOf, RawRecord, Replay, ReplayError, ReplyId, Shard, TxnMarker, TxnProducer,
+};
 
 /// What a record costs in a batch beside its key and value, at most.
 const RECORD_OVERHEAD_BYTES: usize = 32;
+/// What a marker counts for while it is not committed.
+const MARKER_BYTES: usize = 100;
 
 #[derive(Debug, Clone)]
 pub struct RuntimeOptions {
@@ -52,16 +56,18 @@ impl Default for RuntimeOptions {
 /// What the shell must do now.
 #[derive(Debug)]
 #[must_use]
-pub struct Effects<R> {
-    /// Append these as one batch, then call [`Runtime::appended`] or [`Runtime::append_failed`].
-    pub append: Option<Vec<RawRecord>>,
+pub struct Effects<S: Shard> {
+    /// Append this as one batch, then call [`Runtime::appended`] or [`Runtime::append_failed`].
+    pub append: Option<Append>,
     /// Send these.
-    pub replies: Vec<(ReplyId, R)>,
+    pub replies: Vec<(ReplyId, S::Response)>,
+    /// Carry these out. Their cause is committed; what becomes of them, the shell tells by requests.
+    pub actions: Vec<S::Action>,
 }
 
-impl<R> Default for Effects<R> {
+impl<S: Shard> Default for Effects<S> {
     fn default() -> Self {
-        Self { append: None, replies: Vec::new() }
+        Self { append: None, replies: Vec::new(), actions: Vec::new() }
     }
 }
 
@@ -96,11 +102,12 @@ struct Batch<S: Shard> {
     stage: Stage,
     bytes: usize,
     held: VecDeque<Held<S::Response>>,
+    actions: Vec<S::Action>,
 }
 
 #[derive(Debug)]
 enum Stage {
-    Gathering(Vec<RawRecord>),
+    Gathering(Append),
     Appending,
     Appended { last_offset: Offset },
 }
@@ -134,16 +141,27 @@ impl<S: Shard> Runtime<S> {
         }
     }
 
-    /// Takes in one record of the log, in the order of offsets.
-    pub fn load(&mut self, key: Option<Bytes>, value: Option<Bytes>) -> Result<(), ReplayError> {
+    /// Takes in one record of the log, in the order of offsets; with the producer of its batch, if that was a
+    /// transactional one.
+    pub fn load(
+        &mut self,
+        key: Option<Bytes>,
+        value: Option<Bytes>,
+        producer: Option<TxnProducer>,
+    ) -> Result<(), ReplayError> {
         if let Some(record) = S::decode(key.ok_or(ReplayError::NoKey)?, value)? {
-            self.shard.replay(&record);
+            self.replay(producer, &record);
         }
         Ok(())
     }
 
+    /// The same of a marker.
+    pub fn load_marker(&mut self, marker: &TxnMarker) {
+        self.shard.replay_marker(marker);
+    }
+
     /// The log's end is reached, and committed: timers start, requests are served.
-    pub fn loaded(&mut self, now: TimestampMs) -> Effects<S::Response> {
+    pub fn loaded(&mut self, now: TimestampMs) -> Effects<S> {
         let mut effects = Effects::default();
         if self.phase == Phase::Loading {
             self.phase = Phase::Active;
@@ -153,7 +171,7 @@ impl<S: Shard> Runtime<S> {
         effects
     }
 
-    pub fn handle(&mut self, now: TimestampMs, request: S::Request, reply: ReplyId) -> Effects<S::Response> {
+    pub fn handle(&mut self, now: TimestampMs, request: S::Request, reply: ReplyId) -> Effects<S> {
         let mut effects = Effects::default();
         let refusal = match self.phase {
             Phase::Loading => Some(ErrorCode::CoordinatorLoadInProgress),
@@ -179,7 +197,7 @@ impl<S: Shard> Runtime<S> {
     }
 
     /// Does what is due. Call it at or after [`next_deadline`](Self::next_deadline); earlier calls do no harm.
-    pub fn tick(&mut self, now: TimestampMs) -> Effects<S::Response> {
+    pub fn tick(&mut self, now: TimestampMs) -> Effects<S> {
         let mut effects = Effects::default();
         if self.phase == Phase::Active {
             self.time_out_held(now, &mut effects);
@@ -202,7 +220,7 @@ impl<S: Shard> Runtime<S> {
     }
 
     /// The records last asked for are in the log, the last of them at `last_offset`.
-    pub fn appended(&mut self, _now: TimestampMs, last_offset: Offset) -> Effects<S::Response> {
+    pub fn appended(&mut self, _now: TimestampMs, last_offset: Offset) -> Effects<S> {
         let mut effects = Effects::default();
         if let Some(batch) = self.batches.iter_mut().find(|batch| matches!(batch.stage, Stage::Appending)) {
             batch.stage = Stage::Appended { last_offset };
@@ -213,7 +231,7 @@ impl<S: Shard> Runtime<S> {
     }
 
     /// The records last asked for are not in the log. Their operations, and all since, are undone.
-    pub fn append_failed(&mut self, now: TimestampMs, code: ErrorCode) -> Effects<S::Response> {
+    pub fn append_failed(&mut self, now: TimestampMs, code: ErrorCode) -> Effects<S> {
         let mut effects = Effects::default();
         let Some(at) = self.batches.iter().position(|batch| matches!(batch.stage, Stage::Appending)) else {
             return effects;
@@ -235,7 +253,7 @@ impl<S: Shard> Runtime<S> {
     }
 
     /// The log's high watermark is now `high_watermark` (exclusive: all offsets below it are committed).
-    pub fn committed(&mut self, _now: TimestampMs, high_watermark: Offset) -> Effects<S::Response> {
+    pub fn committed(&mut self, _now: TimestampMs, high_watermark: Offset) -> Effects<S> {
         let mut effects = Effects::default();
         self.high_watermark = self.high_watermark.max(high_watermark);
         self.release_committed(&mut effects);
@@ -243,7 +261,7 @@ impl<S: Shard> Runtime<S> {
     }
 
     /// The partition's leadership is lost: every open request, and every later one, is answered `NOT_COORDINATOR`.
-    pub fn unload(&mut self) -> Effects<S::Response> {
+    pub fn unload(&mut self) -> Effects<S> {
         let mut effects = Effects::default();
         let code = ErrorCode::NotCoordinator;
         self.phase = Phase::Unloaded;
@@ -272,8 +290,8 @@ impl<S: Shard> Runtime<S> {
         &mut self,
         now: TimestampMs,
         own: Option<ReplyId>,
-        effects: &mut Effects<S::Response>,
-        operation: impl FnOnce(&mut S, &mut Outcome<S::Record, S::Response>),
+        effects: &mut Effects<S>,
+        operation: impl FnOnce(&mut S, &mut OutcomeOf<S>),
     ) {
         self.operation += 1;
         let before = self.shard.state().clone();
@@ -282,6 +300,10 @@ impl<S: Shard> Runtime<S> {
         if let Err(code) = self.write(&before, &outcome) {
             self.undo(now, own, before, outcome, code, effects);
             return;
+        }
+        match self.batches.back_mut() {
+            Some(batch) => batch.actions.extend(outcome.actions),
+            None => effects.actions.extend(outcome.actions),
         }
         let since_operation = self.operation;
         for (reply, otherwise) in outcome.parked {
@@ -300,14 +322,16 @@ impl<S: Shard> Runtime<S> {
     }
 
     /// Puts the operation's records into gathering batches, and applies them. On an error nothing has been written.
-    fn write(
-        &mut self,
-        before: &S::State,
-        outcome: &Outcome<S::Record, S::Response>,
-    ) -> Result<(), ErrorCode> {
+    fn write(&mut self, before: &S::State, outcome: &OutcomeOf<S>) -> Result<(), ErrorCode> {
+        if let Some(marker) = outcome.marker {
+            self.open_batch(before.clone(), Append::Marker(marker), MARKER_BYTES);
+            self.shard.replay_marker(&marker);
+            return Ok(());
+        }
         if outcome.records.is_empty() {
             return Ok(());
         }
+        let producer = outcome.producer;
         let encoded = outcome.records.iter().map(|(record, _)| S::encode(record));
         let encoded = encoded.collect::<Result<Vec<_>, EncodeError>>().map_err(|error| {
             tracing::error!(%error, "a coordinator record cannot be encoded");
@@ -318,39 +342,55 @@ impl<S: Shard> Runtime<S> {
         if outcome.atomic && bytes > self.options.append_bytes_max {
             return Err(ErrorCode::RecordListTooLarge);
         }
-        if outcome.atomic && !self.has_room(bytes) {
-            self.open_batch(before.clone());
+        let empty = || Append::Records { records: Vec::new(), producer };
+        if outcome.atomic && !self.has_room(bytes, producer) {
+            self.open_batch(before.clone(), empty(), 0);
         }
         for ((record, replay), raw) in outcome.records.iter().zip(encoded) {
-            if !outcome.atomic && !self.has_room(record_bytes(&raw)) {
-                self.open_batch(self.shard.state().clone());
+            if !outcome.atomic && !self.has_room(record_bytes(&raw), producer) {
+                self.open_batch(self.shard.state().clone(), empty(), 0);
             }
             self.push(raw);
             if *replay == Replay::Needed {
-                self.shard.replay(record);
+                self.replay(producer, record);
             }
         }
         Ok(())
     }
 
-    fn has_room(&self, bytes: usize) -> bool {
-        self.batches.back().is_some_and(|batch| {
-            matches!(batch.stage, Stage::Gathering(_)) && batch.bytes + bytes <= self.options.append_bytes_max
+    fn replay(&mut self, producer: Option<TxnProducer>, record: &S::Record) {
+        match producer {
+            Some(producer) => self.shard.replay_transactional(producer, record),
+            None => self.shard.replay(record),
+        }
+    }
+
+    /// Whether records of this transaction, or of none, can go with what gathers.
+    fn has_room(&self, bytes: usize, of: Option<TxnProducer>) -> bool {
+        self.batches.back().is_some_and(|batch| match &batch.stage {
+            Stage::Gathering(Append::Records { producer, .. }) => {
+                *producer == of && batch.bytes + bytes <= self.options.append_bytes_max
+            }
+            _ => false,
         })
     }
 
-    fn open_batch(&mut self, before: S::State) {
+    fn open_batch(&mut self, before: S::State, contents: Append, bytes: usize) {
+        self.uncommitted_bytes += bytes;
         self.batches.push_back(Batch {
             before,
             first_operation: self.operation,
-            stage: Stage::Gathering(Vec::new()),
-            bytes: 0,
+            stage: Stage::Gathering(contents),
+            bytes,
             held: VecDeque::new(),
+            actions: Vec::new(),
         });
     }
 
     fn push(&mut self, raw: RawRecord) {
-        if let Some(Batch { stage: Stage::Gathering(records), bytes, .. }) = self.batches.back_mut() {
+        if let Some(Batch { stage: Stage::Gathering(Append::Records { records, .. }), bytes, .. }) =
+            self.batches.back_mut()
+        {
             *bytes += record_bytes(&raw);
             self.uncommitted_bytes += record_bytes(&raw);
             records.push(raw);
@@ -363,9 +403,9 @@ impl<S: Shard> Runtime<S> {
         now: TimestampMs,
         own: Option<ReplyId>,
         before: S::State,
-        outcome: Outcome<S::Record, S::Response>,
+        outcome: OutcomeOf<S>,
         code: ErrorCode,
-        effects: &mut Effects<S::Response>,
+        effects: &mut Effects<S>,
     ) {
         self.shard.restore(before);
         let code = client_error(code);
@@ -384,17 +424,17 @@ impl<S: Shard> Runtime<S> {
     }
 
     /// Starts the next append, if none is outstanding.
-    fn pump(&mut self, effects: &mut Effects<S::Response>) {
+    fn pump(&mut self, effects: &mut Effects<S>) {
         let next = self.batches.iter_mut().find(|batch| !matches!(batch.stage, Stage::Appended { .. }));
         if let Some(batch) = next
-            && let Stage::Gathering(records) = &mut batch.stage
+            && matches!(batch.stage, Stage::Gathering(_))
+            && let Stage::Gathering(contents) = mem::replace(&mut batch.stage, Stage::Appending)
         {
-            effects.append = Some(mem::take(records));
-            batch.stage = Stage::Appending;
+            effects.append = Some(contents);
         }
     }
 
-    fn release_committed(&mut self, effects: &mut Effects<S::Response>) {
+    fn release_committed(&mut self, effects: &mut Effects<S>) {
         while let Some(batch) = self.batches.front()
             && let Stage::Appended { last_offset } = batch.stage
             && last_offset < self.high_watermark
@@ -402,10 +442,11 @@ impl<S: Shard> Runtime<S> {
         {
             self.uncommitted_bytes -= batch.bytes;
             effects.replies.extend(batch.held.into_iter().map(|held| (held.reply, held.response)));
+            effects.actions.extend(batch.actions);
         }
     }
 
-    fn time_out_held(&mut self, now: TimestampMs, effects: &mut Effects<S::Response>) {
+    fn time_out_held(&mut self, now: TimestampMs, effects: &mut Effects<S>) {
         let code = client_error(ErrorCode::RequestTimedOut);
         for batch in &mut self.batches {
             while let Some(held) = batch.held.pop_front_if(|held| held.deadline <= now) {

@@ -1,10 +1,11 @@
 //! What a coordinator must be able to do for the [`Runtime`](crate::Runtime) to drive it.
 
+use std::convert::Infallible;
 use std::fmt::Debug;
 
 use bytes::Bytes;
 use strata_protocol::{DecodeError, EncodeError};
-use strata_types::{ErrorCode, TimestampMs};
+use strata_types::{ErrorCode, ProducerEpoch, ProducerId, TimestampMs};
 
 /// Names an open request. The shell chooses the number; it must be unique among the requests that are still open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,6 +17,31 @@ pub struct ReplyId(pub u64);
 pub struct RawRecord {
     pub key: Bytes,
     pub value: Option<Bytes>,
+}
+
+/// In whose transaction records are written: they count once its marker says commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TxnProducer {
+    pub id: ProducerId,
+    pub epoch: ProducerEpoch,
+}
+
+/// The end of a transaction in the coordinator's own partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TxnMarker {
+    pub producer: TxnProducer,
+    pub commit: bool,
+    /// The transaction coordinator's, so that an earlier one's late markers are refused.
+    pub coordinator_epoch: i32,
+}
+
+/// What one append to the internal topic holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Append {
+    /// A batch of records; with a producer, a transactional one without sequence numbers.
+    Records { records: Vec<RawRecord>, producer: Option<TxnProducer> },
+    /// A control batch.
+    Marker(TxnMarker),
 }
 
 /// Why a record of the log could not be read. It is worth a line in the log; loading goes on without it, as in Kafka.
@@ -42,6 +68,9 @@ pub trait Shard {
     type Record: Debug;
     /// The whole of what requests can change. Cloned before each operation, so a clone must be O(1): use persistent maps.
     type State: Clone + Debug;
+    /// What operations want done in the world outside, beside records and replies: [`Outcome::act`].
+    /// [`Infallible`] where there is nothing of the kind.
+    type Action: Debug;
 
     fn state(&self) -> &Self::State;
 
@@ -61,11 +90,11 @@ pub trait Shard {
         now: TimestampMs,
         request: Self::Request,
         reply: ReplyId,
-        outcome: &mut Outcome<Self::Record, Self::Response>,
+        outcome: &mut OutcomeOf<Self>,
     );
 
     /// Does one thing that is due at `now`; `false` if there was none.
-    fn tick(&mut self, now: TimestampMs, outcome: &mut Outcome<Self::Record, Self::Response>) -> bool;
+    fn tick(&mut self, now: TimestampMs, outcome: &mut OutcomeOf<Self>) -> bool;
 
     /// When [`tick`](Shard::tick) next has something to do, at the earliest.
     fn next_deadline(&self) -> Option<TimestampMs>;
@@ -73,8 +102,20 @@ pub trait Shard {
     /// Applies a record to the state: from the log while loading, or a new one of an [`Outcome`].
     fn replay(&mut self, record: &Self::Record);
 
+    /// The same of a record that a transaction wrote: it counts once [`replay_marker`](Shard::replay_marker) says so.
+    /// Only for shards whose operations call [`Outcome::in_transaction`].
+    fn replay_transactional(&mut self, producer: TxnProducer, record: &Self::Record) {
+        let _ = producer;
+        self.replay(record);
+    }
+
+    /// A transaction has ended, which may have written nothing here.
+    fn replay_marker(&mut self, marker: &TxnMarker) {
+        let _ = marker;
+    }
+
     /// The log has been read to its end.
-    fn loaded(&mut self, now: TimestampMs, outcome: &mut Outcome<Self::Record, Self::Response>);
+    fn loaded(&mut self, now: TimestampMs, outcome: &mut OutcomeOf<Self>);
 
     fn encode(record: &Self::Record) -> Result<RawRecord, EncodeError>;
 
@@ -88,10 +129,16 @@ pub trait Shard {
     fn fail(response: Self::Response, code: ErrorCode) -> Self::Response;
 }
 
+/// The outcome of a shard's operations.
+pub type OutcomeOf<S> = Outcome<<S as Shard>::Record, <S as Shard>::Response, <S as Shard>::Action>;
+
 /// What an operation of a shard wants to happen.
 #[derive(Debug)]
-pub struct Outcome<Record, Response> {
+pub struct Outcome<Record, Response, Action = Infallible> {
     pub(crate) records: Vec<(Record, Replay)>,
+    pub(crate) producer: Option<TxnProducer>,
+    pub(crate) marker: Option<TxnMarker>,
+    pub(crate) actions: Vec<Action>,
     pub(crate) replies: Vec<(ReplyId, Response)>,
     pub(crate) parked: Vec<(ReplyId, Response)>,
     pub(crate) atomic: bool,
@@ -104,9 +151,17 @@ pub(crate) enum Replay {
     Done,
 }
 
-impl<Record, Response> Outcome<Record, Response> {
+impl<Record, Response, Action> Outcome<Record, Response, Action> {
     pub(crate) fn new() -> Self {
-        Self { records: Vec::new(), replies: Vec::new(), parked: Vec::new(), atomic: true }
+        Self {
+            records: Vec::new(),
+            producer: None,
+            marker: None,
+            actions: Vec::new(),
+            replies: Vec::new(),
+            parked: Vec::new(),
+            atomic: true,
+        }
     }
 
     /// Appends a record, and applies it.
@@ -118,6 +173,21 @@ impl<Record, Response> Outcome<Record, Response> {
     /// what the record holds (a classic group's members have timers and parked replies).
     pub fn append_applied(&mut self, record: Record) {
         self.records.push((record, Replay::Done));
+    }
+
+    /// The operation's records are part of this producer's transaction.
+    pub fn in_transaction(&mut self, producer: TxnProducer) {
+        self.producer = Some(producer);
+    }
+
+    /// Appends the marker that ends a transaction. An operation that does so appends nothing else.
+    pub fn end_transaction(&mut self, marker: TxnMarker) {
+        self.marker = Some(marker);
+    }
+
+    /// Has something done outside, once the operation's records are committed.
+    pub fn act(&mut self, action: Action) {
+        self.actions.push(action);
     }
 
     /// Answers a request: this one, or one parked earlier. Sent when the records are committed.

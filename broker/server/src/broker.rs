@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use strata_coordinator::GroupShard;
 use strata_log::RemoteLog;
 use strata_metadata::controller::{self, TopicDefaults};
 use strata_metadata::{Image, MetadataRecord};
@@ -33,7 +34,7 @@ pub(crate) struct Broker {
     /// The epoch that the controller gave this run of the broker.
     pub epoch: i64,
     pub partitions: Arc<Partitions>,
-    pub coordinators: Coordinators,
+    pub groups: Coordinators<GroupShard>,
     pub fetch_sessions: FetchSessions,
     pub producer_ids: ProducerIds,
     pub remote: Option<Arc<dyn RemoteLog>>,

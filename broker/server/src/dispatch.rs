@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use strata_coordinator::GroupResponse;
 use strata_protocol::messages::RequestHeader;
 use strata_protocol::{
     ApiKey, DecodeError, Decoder, Encoded, Message, Request, Str, decode_request_header, frame,
@@ -35,7 +34,7 @@ impl Refusal {
     }
 
     /// A coordinator answered something else than it was asked: our mistake, which must not pass for an answer.
-    pub(crate) fn not_an_answer_to(request: &str, answer: &GroupResponse) -> Self {
+    pub(crate) fn not_an_answer_to(request: &str, answer: &impl std::fmt::Debug) -> Self {
         Self::close("internal", format!("the coordinator answered {request} with {answer:?}"))
     }
 }

@@ -145,5 +145,5 @@ async fn forget_topic(broker: Arc<Broker>, id: TopicId, name: TopicName, partiti
     // A topic that was made again under the same name starts anew; its groups' offsets do too.
     let partitions: Vec<_> = (0..partitions).map(|partition| (Str::from(name.as_str()), partition)).collect();
     let ask = || GroupRequest::PartitionsDeleted { partitions: partitions.clone() };
-    broker.coordinators.ask_all(&broker, ask).await;
+    broker.groups.ask_all(&broker, ask).await;
 }

@@ -118,7 +118,7 @@ impl Server {
             quorum,
             epoch,
             partitions,
-            coordinators: Coordinators::default(),
+            groups: Coordinators::default(),
             fetch_sessions: FetchSessions::new(config.settings.fetch_session_slots_max),
             producer_ids: ProducerIds::default(),
             remote,

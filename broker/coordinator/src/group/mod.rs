@@ -21,6 +21,7 @@ mod session;
 mod state;
 mod timers;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -175,6 +176,7 @@ impl Shard for GroupShard {
     type Response = GroupResponse;
     type Record = GroupRecord;
     type State = GroupsState;
+    type Action = Infallible;
 
     fn state(&self) -> &GroupsState {
         &self.state

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use strata_coordinator::{
-    ClientContext, Effects, GroupConfig, GroupCoordinator, GroupRequest, GroupResponse, GroupShard,
+    Append, ClientContext, Effects, GroupConfig, GroupCoordinator, GroupRequest, GroupResponse, GroupShard,
     RawRecord, ReplyId, Runtime, RuntimeOptions,
 };
 use strata_protocol::Str;
@@ -74,13 +74,16 @@ impl Shell {
         reply
     }
 
-    pub(crate) fn carry_out(&mut self, mut effects: Effects<GroupResponse>) {
+    pub(crate) fn carry_out(&mut self, mut effects: Effects<GroupShard>) {
         loop {
             for (reply, response) in effects.replies {
                 assert!(reply.0 <= self.next_id, "a reply to nobody: {reply:?}");
                 assert!(self.replies.insert(reply, response).is_none(), "{reply:?} is answered twice");
             }
-            let Some(records) = effects.append else { break };
+            let Some(append) = effects.append else { break };
+            let Append::Records { records, producer: None } = append else {
+                panic!("an append of a transaction: {append:?}")
+            };
             assert!(self.appending.is_none(), "two appends at once");
             assert!(!records.is_empty(), "an append of nothing");
             self.appending = Some(records);
@@ -95,7 +98,7 @@ impl Shell {
     }
 
     /// Does the append that is asked for.
-    pub(crate) fn append(&mut self) -> Effects<GroupResponse> {
+    pub(crate) fn append(&mut self) -> Effects<GroupShard> {
         self.log.extend(self.appending.take().expect("an append is asked for"));
         self.coordinator.appended(self.now, Offset(self.log.len() as i64 - 1))
     }
@@ -141,7 +144,7 @@ impl Shell {
     pub(crate) fn reloaded(&self) -> GroupCoordinator {
         let mut coordinator = Runtime::new(GroupShard::new(self.config.clone()), self.options.clone());
         for record in &self.log {
-            coordinator.load(Some(record.key.clone()), record.value.clone()).expect("our own record");
+            coordinator.load(Some(record.key.clone()), record.value.clone(), None).expect("our own record");
         }
         coordinator
     }

@@ -93,10 +93,16 @@ fn records_of_other_kinds_are_passed_over_and_broken_ones_told_of() {
     let shell = Shell::new();
     let mut coordinator = shell.reloaded();
     let bytes = |bytes: &'static [u8]| Some(Bytes::from_static(bytes));
-    assert!(coordinator.load(bytes(&[0, 3, 0, 1, b'g']), bytes(&[0, 0, 0])).is_ok(), "a consumer group's");
-    assert!(matches!(coordinator.load(None, None), Err(ReplayError::NoKey)));
-    assert!(matches!(coordinator.load(bytes(&[0]), None), Err(ReplayError::Truncated)));
-    assert!(matches!(coordinator.load(bytes(&[0, 2, 0, 9, b'g']), None), Err(ReplayError::Malformed { .. })));
-    let newer = coordinator.load(bytes(&[0, 2, 0, 1, b'g']), bytes(&[0, 99]));
+    assert!(
+        coordinator.load(bytes(&[0, 3, 0, 1, b'g']), bytes(&[0, 0, 0]), None).is_ok(),
+        "a consumer group's"
+    );
+    assert!(matches!(coordinator.load(None, None, None), Err(ReplayError::NoKey)));
+    assert!(matches!(coordinator.load(bytes(&[0]), None, None), Err(ReplayError::Truncated)));
+    assert!(matches!(
+        coordinator.load(bytes(&[0, 2, 0, 9, b'g']), None, None),
+        Err(ReplayError::Malformed { .. })
+    ));
+    let newer = coordinator.load(bytes(&[0, 2, 0, 1, b'g']), bytes(&[0, 99]), None);
     assert!(matches!(newer, Err(ReplayError::UnknownVersion { version: 99, .. })));
 }

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use strata_coordinator::{GroupRequest, GroupResponse};
+use strata_coordinator::{GroupRequest, GroupResponse, GroupShard};
 use strata_protocol::messages::{DeleteGroupsRequest, DeleteGroupsResponse};
 
 use crate::coordinators::Coordinators;
@@ -16,14 +16,9 @@ impl Handler for DeleteGroups {
 
     async fn handle(cx: Context, request: Self::Request) -> Result<DeleteGroupsResponse, Refusal> {
         let mut results = Vec::with_capacity(request.groups_names.len());
-        for group_ids in Coordinators::by_partition(&cx.broker, request.groups_names) {
+        for group_ids in Coordinators::<GroupShard>::by_partition(&cx.broker, request.groups_names) {
             let Some(first) = group_ids.first().cloned() else { continue };
-            match cx
-                .broker
-                .coordinators
-                .ask(&cx.broker, &first, GroupRequest::DeleteGroups { group_ids })
-                .await
-            {
+            match cx.broker.groups.ask(&cx.broker, &first, GroupRequest::DeleteGroups { group_ids }).await {
                 GroupResponse::DeleteGroups(deleted) => results.extend(deleted),
                 other => return Err(Refusal::not_an_answer_to("DeleteGroups", &other)),
             }

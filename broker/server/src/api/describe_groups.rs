@@ -4,7 +4,7 @@
 
 use std::ops::RangeInclusive;
 
-use strata_coordinator::{GroupRequest, GroupResponse};
+use strata_coordinator::{GroupRequest, GroupResponse, GroupShard};
 use strata_protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse};
 
 use super::{GROUP_OPERATIONS, OPERATIONS_UNASKED};
@@ -19,10 +19,10 @@ impl Handler for DescribeGroups {
 
     async fn handle(cx: Context, request: Self::Request) -> Result<DescribeGroupsResponse, Refusal> {
         let mut groups = Vec::with_capacity(request.groups.len());
-        for group_ids in Coordinators::by_partition(&cx.broker, request.groups) {
+        for group_ids in Coordinators::<GroupShard>::by_partition(&cx.broker, request.groups) {
             let Some(first) = group_ids.first().cloned() else { continue };
             let ask = GroupRequest::DescribeGroups { group_ids, version: cx.version };
-            match cx.broker.coordinators.ask(&cx.broker, &first, ask).await {
+            match cx.broker.groups.ask(&cx.broker, &first, ask).await {
                 GroupResponse::DescribeGroups(described) => groups.extend(described),
                 other => return Err(Refusal::not_an_answer_to("DescribeGroups", &other)),
             }

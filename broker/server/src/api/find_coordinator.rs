@@ -6,7 +6,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use strata_coordinator::partition_for;
+use strata_coordinator::{GroupShard, partition_for};
 use strata_protocol::Str;
 use strata_protocol::messages::find_coordinator_response::Coordinator;
 use strata_protocol::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
@@ -14,8 +14,9 @@ use strata_types::ErrorCode;
 
 use super::message;
 use crate::broker::Broker;
+use crate::coordinators::Hosted;
 use crate::dispatch::{Context, Handler, Peer, Refusal};
-use crate::internal::{self, CONSUMER_OFFSETS};
+use crate::internal;
 
 pub(crate) struct FindCoordinator;
 
@@ -66,18 +67,18 @@ fn answer(key: Str, found: Found) -> Coordinator {
 }
 
 async fn find(broker: &Arc<Broker>, peer: &Peer, key_type: i8, key: &str) -> Found {
-    match key_type {
-        GROUP => {}
+    let topic = match key_type {
+        GROUP => GroupShard::TOPIC,
         TRANSACTION => return Err((ErrorCode::InvalidRequest, "transactions are not supported yet")),
         _ => return Err((ErrorCode::InvalidRequest, "coordinators of this type are not supported yet")),
-    }
+    };
     let not_available = (ErrorCode::CoordinatorNotAvailable, "the coordinator is not available");
-    let count = internal::ensure(broker, CONSUMER_OFFSETS).await.map_err(|code| {
-        tracing::warn!(topic = CONSUMER_OFFSETS, %code, "the topic could not be made");
+    let count = internal::ensure(broker, topic).await.map_err(|code| {
+        tracing::warn!(topic, %code, "the topic could not be made");
         not_available
     })?;
     let image = broker.image();
-    let leader = image.partition(CONSUMER_OFFSETS, partition_for(key, count)).and_then(|state| state.leader);
+    let leader = image.partition(topic, partition_for(key, count)).and_then(|state| state.leader);
     let node = leader.and_then(|id| image.broker(id)).ok_or(not_available)?;
     let (host, port) = broker.endpoint(node, &peer.listener).ok_or(not_available)?;
     Ok((node.id, host, port))

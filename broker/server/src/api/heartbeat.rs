@@ -16,7 +16,7 @@ impl Handler for Heartbeat {
     async fn handle(cx: Context, request: Self::Request) -> Result<HeartbeatResponse, Refusal> {
         let group = request.group_id.clone();
         let request = GroupRequest::Heartbeat { request };
-        match cx.broker.coordinators.ask(&cx.broker, &group, request).await {
+        match cx.broker.groups.ask(&cx.broker, &group, request).await {
             GroupResponse::Heartbeat(response) => Ok(response),
             other => Err(Refusal::not_an_answer_to("Heartbeat", &other)),
         }

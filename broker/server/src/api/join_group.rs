@@ -22,7 +22,7 @@ impl Handler for JoinGroup {
     async fn handle(cx: Context, request: Self::Request) -> Result<JoinGroupResponse, Refusal> {
         let group = request.group_id.clone();
         let request = GroupRequest::Join { request, client: client(&cx), new_member: Uuid::new_v4() };
-        match cx.broker.coordinators.ask(&cx.broker, &group, request).await {
+        match cx.broker.groups.ask(&cx.broker, &group, request).await {
             GroupResponse::Join(response) => Ok(response),
             other => Err(Refusal::not_an_answer_to("JoinGroup", &other)),
         }

@@ -16,7 +16,7 @@ impl Handler for LeaveGroup {
     async fn handle(cx: Context, request: Self::Request) -> Result<LeaveGroupResponse, Refusal> {
         let group = request.group_id.clone();
         let request = GroupRequest::Leave { request, version: cx.version };
-        match cx.broker.coordinators.ask(&cx.broker, &group, request).await {
+        match cx.broker.groups.ask(&cx.broker, &group, request).await {
             GroupResponse::Leave(response) => Ok(response),
             other => Err(Refusal::not_an_answer_to("LeaveGroup", &other)),
         }

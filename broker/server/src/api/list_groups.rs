@@ -16,7 +16,7 @@ impl Handler for ListGroups {
     async fn handle(cx: Context, request: Self::Request) -> Result<ListGroupsResponse, Refusal> {
         let mut response = ListGroupsResponse::default();
         let ask = || GroupRequest::ListGroups { request: request.clone() };
-        for answer in cx.broker.coordinators.ask_all(&cx.broker, ask).await {
+        for answer in cx.broker.groups.ask_all(&cx.broker, ask).await {
             match answer {
                 GroupResponse::ListGroups(Ok(groups)) => response.groups.extend(groups),
                 GroupResponse::ListGroups(Err(code)) => response.error_code = code.into(),

@@ -30,7 +30,7 @@ impl Handler for OffsetCommit {
         }
         let group = request.group_id.clone();
         let ask = GroupRequest::OffsetCommit { request, version: cx.version };
-        match cx.broker.coordinators.ask(&cx.broker, &group, ask).await {
+        match cx.broker.groups.ask(&cx.broker, &group, ask).await {
             GroupResponse::OffsetCommit(mut response) => {
                 response.topics.extend(refused);
                 Ok(response)

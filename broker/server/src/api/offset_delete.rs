@@ -15,7 +15,7 @@ impl Handler for OffsetDelete {
 
     async fn handle(cx: Context, request: Self::Request) -> Result<OffsetDeleteResponse, Refusal> {
         let group = request.group_id.clone();
-        match cx.broker.coordinators.ask(&cx.broker, &group, GroupRequest::OffsetDelete { request }).await {
+        match cx.broker.groups.ask(&cx.broker, &group, GroupRequest::OffsetDelete { request }).await {
             GroupResponse::OffsetDelete(response) => Ok(response),
             other => Err(Refusal::not_an_answer_to("OffsetDelete", &other)),
         }

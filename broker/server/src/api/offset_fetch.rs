@@ -44,7 +44,7 @@ async fn fetch(
     require_stable: bool,
 ) -> Result<OffsetFetchResponseGroup, Refusal> {
     let id = group.group_id.clone();
-    match broker.coordinators.ask(broker, &id, GroupRequest::OffsetFetch { group, require_stable }).await {
+    match broker.groups.ask(broker, &id, GroupRequest::OffsetFetch { group, require_stable }).await {
         GroupResponse::OffsetFetch(answer) => Ok(answer),
         other => Err(Refusal::not_an_answer_to("OffsetFetch", &other)),
     }

@@ -16,7 +16,7 @@ impl Handler for SyncGroup {
     async fn handle(cx: Context, request: Self::Request) -> Result<SyncGroupResponse, Refusal> {
         let group = request.group_id.clone();
         let request = GroupRequest::Sync { request };
-        match cx.broker.coordinators.ask(&cx.broker, &group, request).await {
+        match cx.broker.groups.ask(&cx.broker, &group, request).await {
             GroupResponse::Sync(response) => Ok(response),
             other => Err(Refusal::not_an_answer_to("SyncGroup", &other)),
         }

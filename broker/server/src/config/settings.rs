@@ -39,6 +39,20 @@ pub struct Settings {
     pub request_partitions_max: usize,
     pub requests_in_flight_max: usize,
     pub retention_check_interval: Duration,
+    pub share_state_topic_min_isr: i16,
+    pub share_state_topic_num_partitions: i32,
+    pub share_state_topic_replication_factor: i16,
+    pub share_state_topic_segment_bytes: i64,
+    pub transaction_abort_check_interval_ms: i64,
+    pub transaction_expiry_check_interval_ms: i64,
+    pub transaction_max_timeout_ms: i32,
+    pub transaction_partition_verification_enable: bool,
+    pub transaction_state_log_min_isr: i16,
+    pub transaction_state_log_num_partitions: i32,
+    pub transaction_state_log_replication_factor: i16,
+    pub transaction_state_log_segment_bytes: i64,
+    pub transaction_two_phase_commit_enable: bool,
+    pub transactional_id_expiration_ms: i64,
 }
 
 impl Settings {
@@ -76,6 +90,25 @@ impl Settings {
             request_partitions_max: get.size("max.request.partition.size.limit"),
             requests_in_flight_max: get.size("strata.requests.in.flight.max"),
             retention_check_interval: get.millis("log.retention.check.interval.ms"),
+            share_state_topic_min_isr: get.narrow("share.coordinator.state.topic.min.isr") as i16,
+            share_state_topic_num_partitions: get.narrow("share.coordinator.state.topic.num.partitions"),
+            share_state_topic_replication_factor: get
+                .narrow("share.coordinator.state.topic.replication.factor")
+                as i16,
+            share_state_topic_segment_bytes: get.number("share.coordinator.state.topic.segment.bytes"),
+            transaction_abort_check_interval_ms: get
+                .number("transaction.abort.timed.out.transaction.cleanup.interval.ms"),
+            transaction_expiry_check_interval_ms: get
+                .number("transaction.remove.expired.transaction.cleanup.interval.ms"),
+            transaction_max_timeout_ms: get.narrow("transaction.max.timeout.ms"),
+            transaction_partition_verification_enable: get.flag("transaction.partition.verification.enable"),
+            transaction_state_log_min_isr: get.narrow("transaction.state.log.min.isr") as i16,
+            transaction_state_log_num_partitions: get.narrow("transaction.state.log.num.partitions"),
+            transaction_state_log_replication_factor: get.narrow("transaction.state.log.replication.factor")
+                as i16,
+            transaction_state_log_segment_bytes: get.number("transaction.state.log.segment.bytes"),
+            transaction_two_phase_commit_enable: get.flag("transaction.two.phase.commit.enable"),
+            transactional_id_expiration_ms: get.number("transactional.id.expiration.ms"),
         }
     }
 }

@@ -1,0 +1,212 @@
+//! One coordinator's task.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use strata_coordinator::{Append, Effects, RawRecord, ReplyId, Runtime, TxnMarker, TxnProducer};
+use strata_protocol::records::{
+    Batch, BatchBuilder, BuildError, BuilderOptions, ControlType, DecompressLimit, EndTxnMarker, Origin,
+    batches, end_transaction_marker,
+};
+use strata_types::{ErrorCode, LeaderEpoch, Offset, TimestampMs};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::{Envelope, Hosted};
+use crate::broker::{Broker, now};
+use crate::partition::Partition;
+
+/// Bytes of the log that are read at once while loading.
+const LOAD_BYTES: usize = 4 * 1024 * 1024;
+/// A deadline further off than this is looked at again in between.
+const SLEEP_MAX: Duration = Duration::from_secs(3600);
+
+/// Runs a partition's coordinator until the broker stops or the topic is gone.
+pub(super) async fn run<S: Hosted>(
+    broker: Arc<Broker>,
+    partition: Arc<Partition>,
+    requests: mpsc::Receiver<Envelope<S>>,
+) {
+    let (shard, options) = S::new(&broker, &partition);
+    let runtime = Runtime::new(shard, options);
+    let mut task = Task { broker, runtime, partition, replies: HashMap::new(), next_reply: 0 };
+    if let Err(why) = task.load().await {
+        let partition = &task.partition.id.partition;
+        tracing::error!(%partition, "the coordinator cannot load: {why}");
+        return;
+    }
+    task.serve(requests).await;
+}
+
+struct Task<S: Hosted> {
+    broker: Arc<Broker>,
+    runtime: Runtime<S>,
+    partition: Arc<Partition>,
+    replies: HashMap<ReplyId, oneshot::Sender<S::Response>>,
+    next_reply: u64,
+}
+
+impl<S: Hosted> Task<S> {
+    /// Replays the log. Everything in it is committed first, so that nothing is loaded that may still go away.
+    async fn load(&mut self) -> Result<(), ErrorCode> {
+        let end = self.partition.log.end_offset();
+        self.partition.committed(end).await?;
+        let mut next = self.partition.log.local_start_offset();
+        while next < end {
+            let log = self.partition.log.clone();
+            let read = tokio::task::spawn_blocking(move || log.read_batches(next, LOAD_BYTES, end)).await;
+            let bytes =
+                read.map_err(|_| ErrorCode::UnknownServerError)?.map_err(|error| error.error_code())?;
+            if bytes.is_empty() {
+                break;
+            }
+            for batch in batches(bytes) {
+                let batch = batch.map_err(|error| error.error_code())?;
+                next = batch.next_offset();
+                self.load_batch(&batch)?;
+            }
+        }
+        let effects = self.runtime.loaded(now());
+        self.perform(effects);
+        Ok(())
+    }
+
+    fn load_batch(&mut self, batch: &Batch) -> Result<(), ErrorCode> {
+        let header = batch.header();
+        let producer = TxnProducer { id: header.producer_id, epoch: header.producer_epoch };
+        for record in batch.records(DecompressLimit::default()).map_err(|error| error.error_code())? {
+            let record = record.map_err(|error| error.error_code())?;
+            if header.is_control() {
+                let commit = match ControlType::of(&record) {
+                    Some(ControlType::Commit) => true,
+                    Some(ControlType::Abort) => false,
+                    _ => continue,
+                };
+                self.runtime.load_marker(&TxnMarker { producer, commit, coordinator_epoch: -1 });
+                continue;
+            }
+            let producer = header.is_transactional().then_some(producer);
+            if let Err(error) = self.runtime.load(record.key, record.value, producer) {
+                // As in Kafka, a record of a kind that we do not know does not cost the others theirs.
+                let partition = &self.partition.id.partition;
+                tracing::warn!(%partition, offset = record.offset, "skipped while loading: {error}");
+            }
+        }
+        Ok(())
+    }
+
+    async fn serve(&mut self, mut requests: mpsc::Receiver<Envelope<S>>) {
+        let stopping = self.broker.stopping.clone();
+        let advanced = Arc::new(Notify::new());
+        let mut committed = Offset(-1);
+        loop {
+            // Watched before the look, so that no move between look and wait is missed.
+            let watch = self.partition.watch(&advanced);
+            let high_watermark = self.partition.high_watermark();
+            if high_watermark != committed {
+                committed = high_watermark;
+                let effects = self.runtime.committed(now(), high_watermark);
+                self.perform(effects);
+            }
+            if self.partition.is_gone() {
+                break;
+            }
+            let deadline = self.runtime.next_deadline();
+            tokio::select! {
+                () = stopping.cancelled() => break,
+                () = advanced.notified() => {}
+                () = until(deadline) => {
+                    let effects = self.runtime.tick(now());
+                    self.perform(effects);
+                }
+                envelope = requests.recv() => match envelope {
+                    Some(envelope) => self.accept(envelope),
+                    None => break,
+                },
+            }
+            drop(watch);
+        }
+        let effects = self.runtime.unload();
+        self.perform(effects);
+    }
+
+    fn accept(&mut self, Envelope { request, reply }: Envelope<S>) {
+        let id = ReplyId(self.next_reply);
+        self.next_reply += 1;
+        self.replies.insert(id, reply);
+        let effects = self.runtime.handle(now(), request, id);
+        self.perform(effects);
+    }
+
+    /// Sends replies, starts actions and appends records, and whatever follows from that.
+    fn perform(&mut self, mut effects: Effects<S>) {
+        loop {
+            for (id, response) in effects.replies {
+                if let Some(reply) = self.replies.remove(&id) {
+                    // Whoever has gone does not wait for an answer.
+                    let _ = reply.send(response);
+                }
+            }
+            for action in effects.actions {
+                S::act(&self.broker, &self.partition, action);
+            }
+            let Some(append) = effects.append else { return };
+            let now = now();
+            effects = match self.append(&append, now) {
+                Ok(last) => self.runtime.appended(now, last),
+                Err(code) => {
+                    tracing::warn!(partition = %self.partition.id.partition, %code, "a coordinator's append failed");
+                    self.runtime.append_failed(now, code)
+                }
+            };
+        }
+    }
+
+    fn append(&self, append: &Append, now: TimestampMs) -> Result<Offset, ErrorCode> {
+        let batch = match append {
+            Append::Records { records, producer } => records_batch(records, *producer, now),
+            Append::Marker(marker) => end_transaction_marker(&EndTxnMarker {
+                base_offset: Offset::ZERO,
+                leader_epoch: LeaderEpoch::UNKNOWN,
+                producer_id: marker.producer.id,
+                producer_epoch: marker.producer.epoch,
+                commit: marker.commit,
+                coordinator_epoch: marker.coordinator_epoch,
+                timestamp: now,
+            }),
+        };
+        let batch = batch.map_err(|_| ErrorCode::RecordListTooLarge)?;
+        let appended =
+            self.partition.append(batch, now, Origin::Coordinator).map_err(|error| error.error_code())?;
+        Ok(appended.last_offset)
+    }
+}
+
+fn records_batch(
+    records: &[RawRecord],
+    producer: Option<TxnProducer>,
+    now: TimestampMs,
+) -> Result<Bytes, BuildError> {
+    let mut options = BuilderOptions::default();
+    if let Some(producer) = producer {
+        (options.producer_id, options.producer_epoch) = (producer.id, producer.epoch);
+        options.transactional = true;
+    }
+    let mut batch = BatchBuilder::new(options);
+    for record in records {
+        batch.push_next(now, Some(&record.key), record.value.as_deref(), &[])?;
+    }
+    batch.build()
+}
+
+/// Resolves at `deadline`; never without one.
+async fn until(deadline: Option<i64>) {
+    match deadline {
+        Some(deadline) => {
+            let wait = u64::try_from(deadline.saturating_sub(now())).unwrap_or(0);
+            tokio::time::sleep(Duration::from_millis(wait).min(SLEEP_MAX)).await;
+        }
+        None => std::future::pending().await,
+    }
+}
