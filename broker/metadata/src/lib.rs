@@ -13,8 +13,10 @@
 //!   every node. A record that does not fit is a typed [`ApplyError`], never a panic.
 //! - [`controller`] decides. Each function reads an image and a request and returns the records to commit with the
 //!   response to send once they are; it changes nothing itself.
+//! - [`acl`] decides who may do what.
 //! - [`Changes`] says what differs between two images, which is what a broker acts on.
 
+pub mod acl;
 mod changes;
 pub mod controller;
 mod image;

@@ -8,9 +8,10 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use strata_protocol::messages::{
-    BrokerRegistrationChangeRecord, ConfigRecord, FeatureLevelRecord, FenceBrokerRecord, NoOpRecord,
-    PartitionChangeRecord, PartitionRecord, ProducerIdsRecord, RegisterBrokerRecord, RemoveTopicRecord,
-    TopicRecord, UnfenceBrokerRecord, UnregisterBrokerRecord,
+    AccessControlEntryRecord, BrokerRegistrationChangeRecord, ConfigRecord, FeatureLevelRecord,
+    FenceBrokerRecord, NoOpRecord, PartitionChangeRecord, PartitionRecord, ProducerIdsRecord,
+    RegisterBrokerRecord, RemoveAccessControlEntryRecord, RemoveTopicRecord, TopicRecord,
+    UnfenceBrokerRecord, UnregisterBrokerRecord,
 };
 use strata_protocol::{DecodeError, EncodeError, Encoder, Message};
 
@@ -126,6 +127,10 @@ metadata_records! {
     ProducerIds(ProducerIdsRecord) = 15, written as 0;
     /// A broker's fencing or shutdown state changes.
     BrokerRegistrationChange(BrokerRegistrationChangeRecord) = 17, written as 2;
+    /// An access control entry exists.
+    AccessControlEntry(AccessControlEntryRecord) = 18, written as 0;
+    /// An access control entry is gone.
+    RemoveAccessControlEntry(RemoveAccessControlEntryRecord) = 19, written as 0;
     /// Nothing; keeps the log moving.
     NoOp(NoOpRecord) = 20, written as 0;
 }

@@ -19,8 +19,10 @@ use crate::config::{Config, Endpoint};
 use crate::configs::Configs;
 use crate::coordinators::Coordinators;
 use crate::fetch_sessions::FetchSessions;
+use crate::net::Causes;
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
+use crate::security::Authorizer;
 
 /// One running broker.
 pub(crate) struct Broker {
@@ -37,6 +39,9 @@ pub(crate) struct Broker {
     pub groups: Coordinators<GroupShard>,
     pub fetch_sessions: FetchSessions,
     pub producer_ids: ProducerIds,
+    pub authorizer: Authorizer,
+    /// What was forbidden lately, for the log.
+    pub denials: Causes,
     pub remote: Option<Arc<dyn RemoteLog>>,
     /// Everything that runs beside the requests.
     pub tasks: TaskTracker,

@@ -15,6 +15,7 @@ use strata_protocol::{
 
 use crate::api;
 use crate::broker::Broker;
+use crate::security::Principal;
 
 /// What a connection sends back, or why not.
 pub(crate) type Answer = Result<Encoded, Refusal>;
@@ -45,6 +46,7 @@ pub(crate) struct Peer {
     pub address: SocketAddr,
     /// The name of the listener that it came in by.
     pub listener: Str,
+    pub principal: Principal,
 }
 
 /// A request's surroundings.

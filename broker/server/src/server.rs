@@ -30,9 +30,10 @@ use crate::coordinators::Coordinators;
 use crate::features;
 use crate::fetch_sessions::FetchSessions;
 use crate::housekeeping;
-use crate::net::{self, Bound};
+use crate::net::{self, Bound, Causes};
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
+use crate::security::Authorizer;
 
 /// How long `shutdown` waits for connections to finish what they have in flight.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
@@ -121,6 +122,8 @@ impl Server {
             groups: Coordinators::default(),
             fetch_sessions: FetchSessions::new(config.settings.fetch_session_slots_max),
             producer_ids: ProducerIds::default(),
+            authorizer: Authorizer::new(config.security.authorizer.as_ref()),
+            denials: Causes::default(),
             remote,
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),

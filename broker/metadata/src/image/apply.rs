@@ -13,6 +13,7 @@ use super::broker::UnknownStateChange;
 use super::topic::BrokenPartition;
 use super::{Broker, ConfigResource, Image, Partition, ProducerIdBlock, Topic, UnknownResource};
 use crate::MetadataRecord;
+use crate::acl::{Acl, AclError, InvalidAcl};
 
 /// Why a record does not fit an image. In a committed log it means that the log or the program is broken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +46,10 @@ pub enum ApplyError {
     Resource(#[from] UnknownResource),
     #[error("producer ids would go back from {from} to {to}")]
     ProducerIds { from: ProducerId, to: ProducerId },
+    #[error(transparent)]
+    InvalidAcl(#[from] InvalidAcl),
+    #[error(transparent)]
+    Acl(#[from] AclError),
     #[error("feature {name} cannot have level {level}")]
     FeatureLevel { name: Str, level: i16 },
 }
@@ -70,6 +75,10 @@ impl Image {
             MetadataRecord::BrokerRegistrationChange(record) => self.apply_broker_change(record),
             MetadataRecord::ProducerIds(record) => self.apply_producer_ids(record),
             MetadataRecord::FeatureLevel(record) => self.apply_feature_level(record),
+            MetadataRecord::AccessControlEntry(record) => {
+                Ok(self.acls.insert(record.id, Acl::from_record(record)?)?)
+            }
+            MetadataRecord::RemoveAccessControlEntry(record) => Ok(self.acls.remove(record.id)?),
             MetadataRecord::NoOp(_) => Ok(()),
         }
     }

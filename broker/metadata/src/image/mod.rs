@@ -22,6 +22,7 @@ pub(crate) use topic::{NO_LEADER, NO_LEADER_CHANGE, NO_RECOVERY_CHANGE, RECOVERE
 pub use topic::{Partition, Topic};
 
 use crate::MetadataRecord;
+use crate::acl::AclSet;
 use crate::controller::METADATA_VERSION_FEATURE;
 
 /// The cluster's metadata after some prefix of the log.
@@ -35,6 +36,7 @@ pub struct Image {
     pub(crate) configs: OrdMap<ConfigResource, ConfigMap>,
     features: OrdMap<Str, i16>,
     producer_ids: Option<ProducerIdBlock>,
+    acls: AclSet,
 }
 
 /// The last block of producer ids that was handed out.
@@ -53,6 +55,7 @@ impl PartialEq for Image {
             && self.configs == other.configs
             && self.features == other.features
             && self.producer_ids == other.producer_ids
+            && self.acls == other.acls
     }
 }
 
@@ -143,6 +146,11 @@ impl Image {
         self.producer_ids.as_ref().map_or(ProducerId(0), |block| block.next_producer_id)
     }
 
+    /// The access control entries.
+    pub fn acls(&self) -> &AclSet {
+        &self.acls
+    }
+
     /// Records that rebuild this image from nothing: a snapshot's content.
     pub fn to_records(&self) -> Vec<MetadataRecord> {
         let mut records: Vec<MetadataRecord> = Vec::new();
@@ -176,6 +184,7 @@ impl Image {
                 .into(),
             );
         }
+        records.extend(self.acls.iter().map(|(acl, id)| acl.to_record(id).into()));
         records
     }
 }

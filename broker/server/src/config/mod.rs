@@ -14,6 +14,7 @@ mod environment;
 mod keys;
 mod listeners;
 mod properties;
+mod security;
 mod settings;
 mod value;
 
@@ -25,6 +26,7 @@ use strata_types::NodeId;
 
 pub use keys::{Key, Update, broker_key, broker_keys, broker_synonyms};
 pub use listeners::{Endpoint, Listener};
+pub use security::{AuthorizerSettings, SecuritySettings};
 pub use settings::Settings;
 pub use value::{Allowed, Kind, Problem};
 
@@ -61,6 +63,7 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     pub data_dir: PathBuf,
     pub settings: Settings,
+    pub security: SecuritySettings,
     /// What was said and means nothing here, one line each; for the log.
     pub warnings: Vec<String>,
     given: BTreeMap<String, String>,
@@ -121,10 +124,11 @@ impl Config {
         }
         let (listeners, data_dir, settings) =
             (client_listeners(&values)?, data_dir(&values)?, Settings::new(&values));
+        let security = SecuritySettings::new(&values)?;
         let mut given = given;
         // What DescribeConfigs shows, also where nobody said it.
         given.insert("node.id".to_owned(), node_id.to_string());
-        Ok(Self { node_id, cluster_id, listeners, data_dir, settings, warnings, given })
+        Ok(Self { node_id, cluster_id, listeners, data_dir, settings, security, warnings, given })
     }
 
     /// What the configuration itself says of a setting.
@@ -197,13 +201,17 @@ impl<'a> Values<'a> {
 }
 
 /// Settings of Kafka's that its own table does not show, because the binary's other parts read them.
-const KNOWN_ELSEWHERE: &[&str] =
-    &["strata.archive.url", "zookeeper.connect", "inter.broker.protocol.version"];
+const KNOWN_ELSEWHERE: &[&str] = &[
+    "strata.archive.url",
+    "zookeeper.connect",
+    "inter.broker.protocol.version",
+    "super.users",
+    "allow.everyone.if.no.acl.found",
+];
 
 /// Java classes that would change what the broker does; we cannot load them.
 const JAVA_CLASSES: &[&str] = &[
     "alter.config.policy.class.name",
-    "authorizer.class.name",
     "client.quota.callback.class",
     "config.providers",
     "create.topic.policy.class.name",

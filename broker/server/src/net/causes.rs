@@ -13,7 +13,7 @@ const CAUSES_MAX: usize = 64;
 
 /// Remembers what was said lately.
 #[derive(Default)]
-pub(super) struct Causes(Mutex<HashMap<&'static str, Said>>);
+pub(crate) struct Causes(Mutex<HashMap<&'static str, Said>>);
 
 struct Said {
     at: Instant,
@@ -23,7 +23,7 @@ struct Said {
 impl Causes {
     /// Logs `detail` as a warning, unless its cause was logged less than [`QUIET`] ago; then it is counted, and the next
     /// line says so.
-    pub(super) fn warn(&self, cause: &'static str, detail: &dyn fmt::Display) {
+    pub(crate) fn warn(&self, cause: &'static str, detail: &dyn fmt::Display) {
         if let Some(kept_back) = self.may_say(cause, Instant::now()) {
             tracing::warn!(cause, kept_back, "{detail}");
         }

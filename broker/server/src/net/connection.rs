@@ -24,6 +24,7 @@ use super::frame::{FrameError, FrameReader};
 use super::writer;
 use crate::broker::Broker;
 use crate::dispatch::{self, Answer, Peer, Refusal};
+use crate::security::Principal;
 
 /// Answers that are ready and not yet sent may take this much memory before no further request is read.
 const UNSENT_BYTES_MAX: usize = 1024 * 1024;
@@ -71,7 +72,7 @@ pub(super) async fn run(
     let reader = FrameReader::new(settings.request_bytes_max);
     let (queue, queued) = mpsc::channel(in_flight_max);
     let state = State::new();
-    let peer = Peer { address: peer, listener };
+    let peer = Peer { address: peer, listener, principal: Principal::anonymous() };
     let reading = read(&broker, reader, &stream, &peer, &state, queue, stop);
     let writing = write(&stream, &state, queued);
     let reading = async {

@@ -13,4 +13,5 @@ mod frame;
 mod listener;
 mod writer;
 
+pub(crate) use causes::Causes;
 pub(crate) use listener::{Bound, serve};
