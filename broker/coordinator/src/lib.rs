@@ -15,6 +15,7 @@ pub mod group;
 mod partition;
 mod runtime;
 mod shard;
+pub mod share;
 
 pub use group::{
     ClientContext, GroupConfig, GroupRequest, GroupResponse, GroupShard, GroupState, offset_fetch, refusal,

@@ -1,0 +1,10 @@
+//! Share groups (KIP-932): many members consume one partition, record by record.
+//!
+//! | module | what |
+//! |---|---|
+//! | `partition` | a share partition: which records are in flight, who has them, how often they were delivered |
+//! | `sessions` | share sessions: a member names its partitions once, and afterwards only what changes |
+//!
+//! Sans-IO, as everything here: the shell reads the log, carries writes to the share coordinator, and tells the time.
+
+pub mod partition;
