@@ -8,5 +8,6 @@ mod membership;
 mod offsets;
 mod records;
 mod runtime;
+mod share;
 mod simulation;
 mod static_members;

@@ -153,7 +153,7 @@ impl Batch {
     }
 
     /// Forgets what is below `offset`. `None` if nothing is left.
-    pub(super) fn from_offset(mut self, offset: i64) -> Option<Self> {
+    pub(super) fn starting_at(mut self, offset: i64) -> Option<Self> {
         self.cut(offset);
         self.runs.retain(|run| run.first >= offset);
         (!self.runs.is_empty()).then_some(self)
@@ -198,10 +198,10 @@ mod tests {
 
     #[test]
     fn the_front_is_forgotten_in_the_middle_of_a_run() {
-        let left = batch().from_offset(15).map(|batch| (batch.first(), batch.last()));
+        let left = batch().starting_at(15).map(|batch| (batch.first(), batch.last()));
         assert_eq!(left, Some((15, 19)));
-        assert_eq!(batch().from_offset(20), None);
-        assert_eq!(batch().from_offset(3), Some(batch()));
+        assert_eq!(batch().starting_at(20), None);
+        assert_eq!(batch().starting_at(3), Some(batch()));
     }
 
     #[test]

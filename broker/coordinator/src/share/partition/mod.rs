@@ -213,7 +213,7 @@ impl SharePartition {
         let kept = self.batches.split_off(&offset);
         let cut = std::mem::replace(&mut self.batches, kept)
             .pop_last()
-            .and_then(|(_, batch)| batch.from_offset(offset));
+            .and_then(|(_, batch)| batch.starting_at(offset));
         cut.into_iter().for_each(|batch| self.insert(batch));
         self.start_offset = offset;
         self.end_offset = self.end_offset.max(offset);
@@ -251,7 +251,7 @@ impl SharePartition {
                 Some(unsettled) => {
                     self.start_offset = unsettled;
                     if unsettled > *entry.key()
-                        && let Some(rest) = entry.remove().from_offset(unsettled)
+                        && let Some(rest) = entry.remove().starting_at(unsettled)
                     {
                         self.insert(rest);
                     }
@@ -285,7 +285,7 @@ fn is_held_by(entry: &Entry, member: &str) -> bool {
 }
 
 /// Neighbours of which the same is known become one.
-fn join_states(mut batches: Vec<StateBatch>) -> Vec<StateBatch> {
+pub(in crate::share) fn join_states(mut batches: Vec<StateBatch>) -> Vec<StateBatch> {
     batches.dedup_by(|next, batch| {
         let same = batch.last_offset + 1 == next.first_offset
             && (batch.state, batch.delivery_count) == (next.state, next.delivery_count);
