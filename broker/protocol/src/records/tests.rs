@@ -139,6 +139,18 @@ proptest! {
     }
 
     #[test]
+    fn records_in_memory_are_seen_as_those_of_a_stream(records in records(true), at: prop::sample::Index, byte: u8) {
+        let whole = build(BuilderOptions { base_offset: Offset(5), ..Default::default() }, &records);
+        let damaged = forged(&whole, |bytes| { let at = 61 + at.index(bytes.len() - 61); bytes[at] = byte });
+        let (header, section) = (damaged.header(), damaged.compressed_section());
+        let (mut in_memory, mut streamed) = (Vec::new(), Vec::new());
+        let limit = DecompressLimit::default();
+        let memory = walk::walk(header, &section, limit, |shape| in_memory.push(shape));
+        let stream = walk::walk_stream(header, 0, section.as_ref(), limit, &mut |shape| streamed.push(shape));
+        prop_assert_eq!((memory, in_memory), (stream, streamed));
+    }
+
+    #[test]
     fn a_batch_cut_anywhere_is_an_error(records in records(false), compression in codec(), at: prop::sample::Index) {
         let whole = build(BuilderOptions { base_offset: Offset(5), compression, ..Default::default() }, &records);
         let cut = whole.slice(..at.index(whole.len()));

@@ -26,12 +26,14 @@ pub(super) fn len_i64(value: i64) -> usize {
 }
 
 /// Takes a 32-bit number from the front of a slice.
+#[inline]
 pub(super) fn take_i32(bytes: &mut &[u8]) -> Option<i32> {
     let raw = take_u64(bytes, VARINT_BYTES_MAX)? as u32;
     Some(((raw >> 1) as i32) ^ -((raw & 1) as i32))
 }
 
 /// Takes a 64-bit number from the front of a slice.
+#[inline]
 pub(super) fn take_i64(bytes: &mut &[u8]) -> Option<i64> {
     let raw = take_u64(bytes, VARLONG_BYTES_MAX)?;
     Some(((raw >> 1) as i64) ^ -((raw & 1) as i64))
@@ -63,7 +65,17 @@ const fn len_u64(value: u64) -> usize {
     (64 - (value | 1).leading_zeros()).div_ceil(7) as usize
 }
 
+#[inline]
 fn take_u64(bytes: &mut &[u8], bytes_max: u32) -> Option<u64> {
+    // Most numbers of a record are lengths and deltas of one byte.
+    if let Some((&byte @ ..0x80, rest)) = bytes.split_first() {
+        *bytes = rest;
+        return Some(byte.into());
+    }
+    take_long_u64(bytes, bytes_max)
+}
+
+fn take_long_u64(bytes: &mut &[u8], bytes_max: u32) -> Option<u64> {
     let mut value = 0;
     for place in 0..bytes_max {
         let (&byte, rest) = bytes.split_first()?;

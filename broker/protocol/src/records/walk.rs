@@ -5,6 +5,7 @@ use std::io::{self, BufRead};
 use super::{BatchError, BatchHeader, Compression, DecompressLimit, varint};
 
 /// What validation needs to know of a record.
+#[derive(Debug, PartialEq)]
 pub(super) struct Shape {
     pub(super) index: i32,
     pub(super) offset_delta: i32,
@@ -20,13 +21,63 @@ pub(super) fn walk(
     mut visit: impl FnMut(Shape),
 ) -> Result<(), BatchError> {
     let codec = header.compression();
-    if codec == Compression::None {
-        return Walker { from: section, left: 0 }
-            .all(header, &mut visit)
-            .map_err(|e| e.into_batch(codec, limit));
+    if codec != Compression::None {
+        let from = codec.reader(section, limit).map_err(|e| codec.error(e, limit))?;
+        return walk_stream(header, 0, from, limit, &mut visit);
     }
-    let from = codec.reader(section, limit).map_err(|e| codec.error(e, limit))?;
-    Walker { from, left: 0 }.all(header, &mut visit).map_err(|e| e.into_batch(codec, limit))
+    let mut rest = section;
+    let mut index = 0;
+    while index < header.records_count
+        && let Some(shape) = take(&mut rest, index)
+    {
+        visit(shape);
+        index += 1;
+    }
+    walk_stream(header, index, rest, limit, &mut visit)
+}
+
+/// The records from the one of index `first` on, from a stream.
+pub(super) fn walk_stream(
+    header: &BatchHeader,
+    first: i32,
+    from: impl BufRead,
+    limit: DecompressLimit,
+    visit: &mut impl FnMut(Shape),
+) -> Result<(), BatchError> {
+    Walker { from, left: 0 }.all(first, header, visit).map_err(|e| e.into_batch(header.compression(), limit))
+}
+
+/// Takes one sound record from the front of a section that is in memory, several times as fast as the [`Walker`] reads
+/// it from a stream. What looks odd stays where it is, for the walker to say what is wrong with it.
+#[inline]
+fn take(section: &mut &[u8], index: i32) -> Option<Shape> {
+    let mut rest = *section;
+    let length = varint::take_i32(&mut rest)?;
+    let (body, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+    let (_attributes, mut body) = body.split_first()?;
+    let timestamp_delta = varint::take_i64(&mut body)?;
+    let offset_delta = varint::take_i32(&mut body)?;
+    let has_key = take_field(&mut body)?;
+    take_field(&mut body)?;
+    for _ in 0..u32::try_from(varint::take_i32(&mut body)?).ok()? {
+        take_field(&mut body)?.then_some(())?;
+        take_field(&mut body)?;
+    }
+    body.is_empty().then_some(())?;
+    *section = rest;
+    Some(Shape { index, offset_delta, timestamp_delta, has_key })
+}
+
+/// Takes a field; false if it is null.
+#[inline]
+fn take_field(body: &mut &[u8]) -> Option<bool> {
+    match varint::take_i32(body)? {
+        -1 => Some(false),
+        length => {
+            *body = body.get(usize::try_from(length).ok()?..)?;
+            Some(true)
+        }
+    }
 }
 
 enum Fault {
@@ -56,9 +107,10 @@ struct Walker<R> {
 }
 
 impl<R: BufRead> Walker<R> {
-    fn all(&mut self, header: &BatchHeader, visit: &mut impl FnMut(Shape)) -> Result<(), Fault> {
+    /// The records from the `first` on.
+    fn all(&mut self, first: i32, header: &BatchHeader, visit: &mut impl FnMut(Shape)) -> Result<(), Fault> {
         let announced = header.records_count;
-        for index in 0..announced {
+        for index in first..announced {
             if self.from.fill_buf()?.is_empty() {
                 return Err(Fault::Batch(BatchError::Count { announced, found: "fewer" }));
             }
