@@ -20,6 +20,8 @@ use crate::server::Server;
 const PARTITIONS: i32 = 4;
 /// A workload that takes longer than this has gone wrong.
 const PATIENCE: Duration = Duration::from_secs(600);
+/// How often the server is asked how much has left the log: seldom enough to cost it nothing.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// A batch of many 1 KiB records fills it; librdkafka's default would be 1 MB, which no `linger.ms` fills on loopback.
 const BATCH_BYTES: usize = 64 << 10;
 
@@ -58,20 +60,27 @@ impl Workload {
     }
 }
 
-/// Creates a topic, writes one record to it, and returns how long that took.
-pub fn first_record(bootstrap: &str) -> anyhow::Result<Duration> {
-    let began = Instant::now();
+/// Creates a topic and writes one record to it, as soon as the server lets it. Returns when that was acknowledged.
+pub fn first_record(bootstrap: &str) -> anyhow::Result<Instant> {
     let workload = Workload { records: 1, ..Workload::new(1, Acks::All, 1) };
     produce(bootstrap, &workload)?;
-    Ok(began.elapsed())
+    Ok(Instant::now())
+}
+
+/// What every client here is made with.
+pub fn client(bootstrap: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", bootstrap);
+    // While the server starts, it is knocked at all the time.
+    config.set("reconnect.backoff.ms", "5").set("reconnect.backoff.max.ms", "10");
+    config
 }
 
 /// Produces the workload into a topic of its own; returns the time until the last acknowledgement.
 pub fn produce(bootstrap: &str, workload: &Workload) -> anyhow::Result<Duration> {
     create_topic(bootstrap, workload)?;
     let counters = Arc::new(Counters::default());
-    let producer: BaseProducer<Delivered> = ClientConfig::new()
-        .set("bootstrap.servers", bootstrap)
+    let producer: BaseProducer<Delivered> = client(bootstrap)
         .set("acks", if workload.acks == Acks::All { "all" } else { "1" })
         .set("linger.ms", "5")
         .set("batch.size", BATCH_BYTES.to_string())
@@ -100,11 +109,13 @@ pub fn produce(bootstrap: &str, workload: &Workload) -> anyhow::Result<Duration>
 
 /// Reads everything that the workload produced; returns how long that took.
 pub fn consume(bootstrap: &str, workload: &Workload) -> anyhow::Result<Duration> {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", bootstrap)
+    let consumer: BaseConsumer = client(bootstrap)
         .set("group.id", "sxs")
         .set("enable.auto.commit", "false")
         .set("fetch.wait.max.ms", "100")
+        // By default it pauses for a second once it has 100,000 records, which small ones are at once.
+        .set("queued.min.messages", "1000000")
+        .set("fetch.queue.backoff.ms", "10")
         .create()?;
     let mut assignment = TopicPartitionList::new();
     for partition in 0..PARTITIONS {
@@ -134,12 +145,63 @@ pub fn until_cold(server: &Server, workload: &Workload) -> anyhow::Result<()> {
             return Ok(());
         }
         anyhow::ensure!(began.elapsed() < PATIENCE, "{local} records are still in the log");
+        // A topic's local start is nothing that a client can wait for.
+        std::thread::sleep(ASK_AGAIN);
     }
 }
 
+/// Fetches the first record of a topic's partition 0, as soon as the server lets it; writes `record` there before.
+/// Returns when the record had come.
+pub fn first_fetch(bootstrap: &str, topic: &str, record: Option<&[u8]>) -> anyhow::Result<Instant> {
+    if let Some(record) = record {
+        let producer: BaseProducer = client(bootstrap).create()?;
+        let record = BaseRecord::<(), [u8]>::to(topic).partition(0).payload(record);
+        producer.send(record).map_err(|(error, _)| error)?;
+        producer.flush(PATIENCE)?;
+    }
+    let consumer: BaseConsumer = client(bootstrap).set("group.id", "sxs").create()?;
+    let mut assignment = TopicPartitionList::new();
+    assignment.add_partition_offset(topic, 0, Offset::Beginning)?;
+    consumer.assign(&assignment)?;
+    let began = Instant::now();
+    while began.elapsed() < PATIENCE {
+        if let Some(Ok(_)) = consumer.poll(Duration::from_millis(100)) {
+            return Ok(Instant::now());
+        }
+    }
+    anyhow::bail!("no record of {topic} came")
+}
+
+/// Spreads 1,000 B records over all partitions of the topics, and waits until all are acknowledged.
+pub fn fill(bootstrap: &str, topics: &[String], megabytes: usize) -> anyhow::Result<()> {
+    let counters = Arc::new(Counters::default());
+    let producer: BaseProducer<Delivered> = client(bootstrap)
+        .set("linger.ms", "100")
+        .set("acks", "1")
+        .create_with_context(Delivered(Arc::clone(&counters)))?;
+    let value = value(1_000);
+    for sent in 0..megabytes * 1_000 {
+        // Runs of records to one topic: batches of a useful size.
+        let mut record = BaseRecord::<(), [u8]>::to(&topics[sent / 10_000 % topics.len()]).payload(&value);
+        while let Err((_, refused)) = producer.send(record) {
+            producer.poll(Duration::from_millis(100));
+            record = refused;
+        }
+        producer.poll(Duration::ZERO);
+    }
+    producer.flush(PATIENCE)?;
+    anyhow::ensure!(counters.failed.load(Ordering::Relaxed) == 0, "not everything was acknowledged");
+    Ok(())
+}
+
+/// Creates topics with the server's defaults, in one request.
+pub fn create_topics(bootstrap: &str, topics: &[String], partitions: i32) -> anyhow::Result<()> {
+    let topics: Vec<_> =
+        topics.iter().map(|name| NewTopic::new(name, partitions, TopicReplication::Fixed(1))).collect();
+    create(bootstrap, &topics)
+}
+
 fn create_topic(bootstrap: &str, workload: &Workload) -> anyhow::Result<()> {
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", bootstrap).create()?;
     let name = workload.topic();
     let mut topic = NewTopic::new(&name, PARTITIONS, TopicReplication::Fixed(1));
     if workload.cold {
@@ -149,10 +211,16 @@ fn create_topic(bootstrap: &str, workload: &Workload) -> anyhow::Result<()> {
             .set("local.retention.ms", "1000")
             .set("strata.archive.lag.ms", "100");
     }
+    create(bootstrap, &[topic])
+}
+
+fn create(bootstrap: &str, topics: &[NewTopic<'_>]) -> anyhow::Result<()> {
+    let admin: AdminClient<DefaultClientContext> = client(bootstrap).create()?;
+    let options = AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE));
     let created = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?
-        .block_on(admin.create_topics([&topic], &AdminOptions::new()))?;
+        .block_on(admin.create_topics(topics, &options))?;
     for result in created {
         result.map_err(|(topic, code)| anyhow::anyhow!("{topic}: {code}"))?;
     }

@@ -40,9 +40,9 @@ impl Report {
         self.add(kind, &format!("{name}: throughput"), "MB/s", megabytes_per_second);
     }
 
-    pub fn markdown(&self, what: &str) -> String {
-        let mut page = format!("{HEAD}\nMachine: {}. This run: {what}.\n\n", machine());
-        page.push_str(
+    /// Both servers' medians and their ratio, as a table.
+    pub fn ratios(&self) -> String {
+        let mut page = String::from(
             "| figure | unit | Apache Kafka | Strata | Strata / Kafka |\n|---|---|---:|---:|---:|\n",
         );
         for (name, unit) in &self.names {
@@ -55,20 +55,17 @@ impl Report {
         }
         page
     }
-}
 
-const HEAD: &str = "# Side by side with Apache Kafka
-
-Medians of several rounds, both servers in turn, one driver (librdkafka) on the same machine, each server with its defaults (Strata's
-`acks=all` waits for the disk, Apache Kafka's for the page cache). Absolute figures are those of a shared, noisy machine; the ratios count.
-Made by `cargo build --release && cargo run --release -p strata-sxs`.
-";
-
-fn machine() -> String {
-    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    format!("{} cores, {}", cores, model.map_or("unknown processor", |(_, model)| model))
+    /// Strata's medians alone, beside what was wanted.
+    pub fn goals(&self, goals: &[(&str, &str)]) -> String {
+        let mut page = String::from("| figure | unit | Strata | goal |\n|---|---|---:|---:|\n");
+        for (name, unit) in &self.names {
+            let figure = self.figures.get(&(name.clone(), Kind::Strata)).and_then(|values| median(values));
+            let goal = goals.iter().find(|(known, _)| known == name).map_or("", |(_, goal)| goal);
+            let _ = writeln!(page, "| {name} | {unit} | {} | {goal} |", cell(figure));
+        }
+        page
+    }
 }
 
 fn median(values: &[f64]) -> Option<f64> {
@@ -108,7 +105,7 @@ mod tests {
         report.add(Kind::Strata, "cold", "s", 2.0);
         report.add(Kind::Strata, "both", "s", 1.0);
         report.add(Kind::Kafka, "both", "s", 4.0);
-        let page = report.markdown("a test");
+        let page = report.ratios();
         assert!(page.contains("| cold | s | – | 2.00 | – |"), "{page}");
         assert!(page.contains("| both | s | 4.00 | 1.00 | 0.25 |"), "{page}");
     }

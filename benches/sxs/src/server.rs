@@ -1,13 +1,14 @@
 //! Starting and stopping the servers, by the scripts that the conformance tests use too.
 
 use std::fmt;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use crate::usage::Usage;
+use crate::usage::{self, Usage};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -24,49 +25,92 @@ impl fmt::Display for Kind {
     }
 }
 
+impl Kind {
+    /// Apache Kafka's controller has a port of its own.
+    fn ports(self) -> usize {
+        match self {
+            Self::Kafka => 2,
+            Self::Strata => 1,
+        }
+    }
+}
+
+/// The port of a folder's server. The start scripts read it from there.
+fn port(kind: Kind, folder: &Path) -> anyhow::Result<String> {
+    let file = folder.join("ports");
+    if !file.exists() {
+        let held =
+            (0..kind.ports()).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>()?;
+        let ports: Vec<_> = held
+            .iter()
+            .map(|held| held.local_addr().map(|at| at.port().to_string()))
+            .collect::<Result<_, _>>()?;
+        std::fs::write(&file, ports.join(" "))?;
+    }
+    let ports = std::fs::read_to_string(&file)?;
+    Ok(ports.split_whitespace().next().context("no port")?.to_owned())
+}
+
 /// A server that runs; stopped when it is dropped.
 pub struct Server {
     repository: PathBuf,
     folder: PathBuf,
     bootstrap: String,
     pid: u32,
-    started_in: Duration,
+    answered_after: Duration,
 }
 
 impl Server {
-    pub fn start(kind: Kind, repository: &Path, folder: &Path) -> anyhow::Result<Self> {
+    /// Starts a server on a new folder, or again on one that it had. `knock` is a client that is there before the
+    /// server, is given its address, and tells when it was answered. `overrides` are broker settings, `key=value`.
+    pub fn start(
+        kind: Kind,
+        repository: &Path,
+        folder: &Path,
+        overrides: &[&str],
+        knock: impl FnOnce(&str) -> anyhow::Result<Instant> + Send + 'static,
+    ) -> anyhow::Result<Self> {
         let script = match kind {
             Kind::Kafka => "tests/conformance/start-kafka",
             Kind::Strata => "tests/conformance/start-strata",
         };
-        let began = Instant::now();
+        let bootstrap = format!("127.0.0.1:{}", port(kind, folder)?);
+        let answered = std::thread::spawn({
+            let bootstrap = bootstrap.clone();
+            move || knock(&bootstrap)
+        });
         let mut command = Command::new(repository.join(script));
-        command.arg(folder).stderr(Stdio::inherit());
+        command.arg(folder).stdout(Stdio::null()).stderr(Stdio::inherit());
+        command.args(overrides.iter().flat_map(|setting| ["--override", setting]));
         if kind == Kind::Strata {
             command.env("STRATA_BIN", strata()?);
         }
-        let output = command.output().with_context(|| script.to_owned())?;
-        let started_in = began.elapsed();
-        anyhow::ensure!(output.status.success(), "{script} failed");
-        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-        let bootstrap = printed.lines().find_map(|line| line.strip_prefix("export BOOTSTRAP="));
+        anyhow::ensure!(command.status().context(script)?.success(), "{script} failed");
         let pid = std::fs::read_to_string(folder.join("server.pid"))?.trim().parse()?;
-        Ok(Self {
+        let mut server = Self {
             repository: repository.to_path_buf(),
             folder: folder.to_path_buf(),
-            bootstrap: bootstrap.context("the script named no address")?.to_owned(),
+            bootstrap,
             pid,
-            started_in,
-        })
+            answered_after: Duration::ZERO,
+        };
+        let answered = answered.join().map_err(|_| anyhow::anyhow!("the first client panicked"))??;
+        server.answered_after = usage::age(pid)?.saturating_sub(answered.elapsed());
+        Ok(server)
     }
 
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
     }
 
-    /// From the script's start to the server's word that it is ready.
-    pub fn started_in(&self) -> Duration {
-        self.started_in
+    /// From the process's start to its answer to the client that knocked all the time.
+    pub fn answered_after(&self) -> Duration {
+        self.answered_after
+    }
+
+    /// How many files, sockets and the like it has open.
+    pub fn descriptors(&self) -> anyhow::Result<usize> {
+        Ok(std::fs::read_dir(format!("/proc/{}/fd", self.pid))?.count())
     }
 
     pub fn usage(&self) -> anyhow::Result<Usage> {
@@ -81,6 +125,14 @@ impl Server {
         anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let partitions: Vec<Partition> = serde_json::from_slice(&output.stdout)?;
         Ok(partitions.iter().map(|partition| partition.end_offset - partition.local_start_offset).sum())
+    }
+
+    /// SIGKILL.
+    pub fn kill(self) -> anyhow::Result<()> {
+        let status =
+            Command::new(self.repository.join("tests/stop")).arg("--kill").arg(&self.folder).status()?;
+        anyhow::ensure!(status.success(), "the server could not be killed");
+        Ok(())
     }
 
     pub fn stop(self) -> anyhow::Result<()> {
