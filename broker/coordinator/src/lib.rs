@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   server's shell ──requests, time, log events──▶ Runtime<S> ──drives──▶ S: Shard
-//!         ▲                                          │                    └ GroupShard: classic groups and offsets
+//!         ▲                                          │                    └ GroupShard: groups and offsets
 //!         └────────── Effects: append, replies ──────┘
 //! ```
 //!
@@ -18,7 +18,8 @@ mod shard;
 pub mod share;
 
 pub use group::{
-    ClientContext, GroupConfig, GroupRequest, GroupResponse, GroupShard, GroupState, offset_fetch, refusal,
+    ClientContext, ConsumerConfig, GroupConfig, GroupRequest, GroupResponse, GroupShard, MetadataView,
+    MigrationPolicy, TopicInfo, offset_fetch, refusal,
 };
 pub use partition::partition_for;
 pub use runtime::{Effects, Runtime, RuntimeOptions};

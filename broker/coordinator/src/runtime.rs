@@ -280,6 +280,11 @@ impl<S: Shard> Runtime<S> {
         &self.shard
     }
 
+    /// The shard, to tell it what is no part of its state. Nothing that records tell of may be changed this way.
+    pub fn shard_mut(&mut self) -> &mut S {
+        &mut self.shard
+    }
+
     /// The state that the committed records amount to.
     pub fn committed_state(&self) -> &S::State {
         self.batches.front().map_or(self.shard.state(), |batch| &batch.before)

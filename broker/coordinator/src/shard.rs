@@ -190,6 +190,18 @@ impl<Record, Response, Action> Outcome<Record, Response, Action> {
         self.actions.push(action);
     }
 
+    /// Forgets the records and replies of this operation so far: it comes to nothing.
+    pub(crate) fn discard(&mut self) {
+        self.records.clear();
+        self.replies.clear();
+        self.actions.clear();
+    }
+
+    /// The handler has made all changes itself that the records so far tell of.
+    pub(crate) fn applied(&mut self) {
+        self.records.iter_mut().for_each(|(_, replay)| *replay = Replay::Done);
+    }
+
     /// Answers a request: this one, or one parked earlier. Sent when the records are committed.
     pub fn reply(&mut self, reply: ReplyId, response: Response) {
         self.replies.push((reply, response));

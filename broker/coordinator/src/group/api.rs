@@ -1,6 +1,7 @@
 //! What a group coordinator is asked, and what it answers.
 
 use strata_protocol::Str;
+use strata_protocol::messages::consumer_group_describe_response::DescribedGroup as ConsumerDescribedGroup;
 use strata_protocol::messages::delete_groups_response::DeletableGroupResult;
 use strata_protocol::messages::describe_groups_response::DescribedGroup;
 use strata_protocol::messages::leave_group_response::MemberResponse;
@@ -11,9 +12,10 @@ use strata_protocol::messages::offset_commit_response::{
 use strata_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use strata_protocol::messages::offset_fetch_response::OffsetFetchResponseGroup;
 use strata_protocol::messages::{
-    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
-    LeaveGroupResponse, ListGroupsRequest, OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest,
-    OffsetDeleteResponse, SyncGroupRequest, SyncGroupResponse,
+    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, HeartbeatRequest, HeartbeatResponse,
+    JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, ListGroupsRequest,
+    OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse, SyncGroupRequest,
+    SyncGroupResponse,
 };
 use strata_types::{ErrorCode, PartitionId};
 use uuid::Uuid;
@@ -46,6 +48,15 @@ pub enum GroupRequest {
     Leave {
         request: LeaveGroupRequest,
         version: i16,
+    },
+    /// `new_member` is a fresh random id, for a member that brings none (v0).
+    ConsumerGroupHeartbeat {
+        request: ConsumerGroupHeartbeatRequest,
+        client: ClientContext,
+        new_member: Uuid,
+    },
+    ConsumerGroupDescribe {
+        group_ids: Vec<Str>,
     },
     /// Every topic has its name, whatever the version; its id too where that is known.
     OffsetCommit {
@@ -82,6 +93,8 @@ pub enum GroupResponse {
     Sync(SyncGroupResponse),
     Heartbeat(HeartbeatResponse),
     Leave(LeaveGroupResponse),
+    ConsumerGroupHeartbeat(ConsumerGroupHeartbeatResponse),
+    ConsumerGroupDescribe(Vec<ConsumerDescribedGroup>),
     OffsetCommit(OffsetCommitResponse),
     OffsetFetch(OffsetFetchResponseGroup),
     DescribeGroups(Vec<DescribedGroup>),
@@ -105,6 +118,12 @@ pub fn refusal(request: &GroupRequest, code: ErrorCode) -> GroupResponse {
             GroupResponse::Heartbeat(heartbeat_reply(code))
         }
         GroupRequest::Leave { .. } => GroupResponse::Leave(leave_reply(code, Vec::new())),
+        GroupRequest::ConsumerGroupHeartbeat { .. } => {
+            GroupResponse::ConsumerGroupHeartbeat(consumer_heartbeat_error(code))
+        }
+        GroupRequest::ConsumerGroupDescribe { group_ids } => GroupResponse::ConsumerGroupDescribe(
+            group_ids.iter().map(|group_id| consumer_describe_error(group_id.clone(), code)).collect(),
+        ),
         GroupRequest::OffsetCommit { request, .. } => {
             GroupResponse::OffsetCommit(commit_error(request, code))
         }
@@ -130,6 +149,12 @@ pub(super) fn failed(response: GroupResponse, code: ErrorCode) -> GroupResponse 
         GroupResponse::Sync(_) => GroupResponse::Sync(sync_error(code)),
         GroupResponse::Heartbeat(_) => GroupResponse::Heartbeat(heartbeat_reply(code)),
         GroupResponse::Leave(_) => GroupResponse::Leave(leave_reply(code, Vec::new())),
+        GroupResponse::ConsumerGroupHeartbeat(_) => {
+            GroupResponse::ConsumerGroupHeartbeat(consumer_heartbeat_error(code))
+        }
+        GroupResponse::ConsumerGroupDescribe(groups) => GroupResponse::ConsumerGroupDescribe(
+            groups.into_iter().map(|group| consumer_describe_error(group.group_id, code)).collect(),
+        ),
         GroupResponse::OffsetCommit(mut response) => {
             for partition in response.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
                 partition.error_code = code as i16;
@@ -189,10 +214,18 @@ pub(super) fn offset_delete_error(code: ErrorCode) -> OffsetDeleteResponse {
     OffsetDeleteResponse { error_code: code as i16, ..Default::default() }
 }
 
-fn fetch_error(group_id: Str, code: ErrorCode) -> OffsetFetchResponseGroup {
+pub(super) fn fetch_error(group_id: Str, code: ErrorCode) -> OffsetFetchResponseGroup {
     OffsetFetchResponseGroup { group_id, error_code: code as i16, ..Default::default() }
 }
 
 fn describe_error(group_id: Str, code: ErrorCode) -> DescribedGroup {
     DescribedGroup { group_id, error_code: code as i16, ..Default::default() }
+}
+
+fn consumer_heartbeat_error(code: ErrorCode) -> ConsumerGroupHeartbeatResponse {
+    ConsumerGroupHeartbeatResponse { error_code: code as i16, ..Default::default() }
+}
+
+fn consumer_describe_error(group_id: Str, code: ErrorCode) -> ConsumerDescribedGroup {
+    ConsumerDescribedGroup { group_id, error_code: code as i16, ..Default::default() }
 }

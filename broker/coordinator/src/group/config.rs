@@ -11,6 +11,7 @@ pub struct GroupConfig {
     pub group_max_session_timeout_ms: i32,
     /// `group.max.size`: members of one group.
     pub group_max_size: i32,
+    pub consumer: ConsumerConfig,
     /// `offset.metadata.max.bytes`. Kafka counts UTF-16 units, whatever the name says, and so do we.
     pub offset_metadata_max_bytes: usize,
     /// `offsets.retention.minutes`, in milliseconds.
@@ -39,6 +40,7 @@ impl Default for GroupConfig {
             group_min_session_timeout_ms: 6_000,
             group_max_session_timeout_ms: 1_800_000,
             group_max_size: i32::MAX,
+            consumer: ConsumerConfig::default(),
             offset_metadata_max_bytes: 4_096,
             offsets_retention_ms: 10_080 * MINUTE_MS,
             offsets_retention_check_interval_ms: 10 * MINUTE_MS,
@@ -47,6 +49,90 @@ impl Default for GroupConfig {
             pending_joins_per_group_max: 10_000,
             member_metadata_bytes_max: 1024 * 1024,
             group_metadata_bytes_max: 1000 * 1024,
+        }
+    }
+}
+
+/// What concerns consumer groups of KIP-848 (`group.consumer.*`).
+#[derive(Debug, Clone)]
+pub struct ConsumerConfig {
+    /// `group.consumer.session.timeout.ms`; a group's own setting counts first.
+    pub session_timeout_ms: i32,
+    pub session_timeout_min_ms: i32,
+    pub session_timeout_max_ms: i32,
+    /// `group.consumer.heartbeat.interval.ms`; a group's own setting counts first.
+    pub heartbeat_interval_ms: i32,
+    pub heartbeat_interval_min_ms: i32,
+    pub heartbeat_interval_max_ms: i32,
+    /// `group.consumer.assignment.interval.ms`: the least time between two target assignments of a group; 0 for none.
+    pub assignment_interval_ms: i32,
+    pub assignment_interval_min_ms: i32,
+    pub assignment_interval_max_ms: i32,
+    /// `group.consumer.regex.refresh.interval.ms`
+    pub regex_refresh_interval_ms: i64,
+    /// `group.consumer.max.size`
+    pub max_size: i32,
+    /// `group.consumer.assignors`, by name; the first is the default.
+    pub assignors: Vec<String>,
+    /// `group.consumer.migration.policy`
+    pub migration_policy: MigrationPolicy,
+    /// Bytes of all that one member says of itself (names, topics, its regular expression); beyond, `INVALID_REQUEST`.
+    pub member_bytes_max: usize,
+    /// Bytes of one regular expression; beyond, `INVALID_REGULAR_EXPRESSION`.
+    pub regex_bytes_max: usize,
+    /// Different regular expressions in one group; beyond, `INVALID_REGULAR_EXPRESSION`.
+    pub regexes_per_group_max: usize,
+}
+
+/// Which way groups may change between the classic and the consumer protocol while they have members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MigrationPolicy {
+    Disabled,
+    Downgrade,
+    Upgrade,
+    Bidirectional,
+}
+
+impl MigrationPolicy {
+    /// The setting's value, in any case; `None` for what is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let policies = [
+            ("disabled", Self::Disabled),
+            ("downgrade", Self::Downgrade),
+            ("upgrade", Self::Upgrade),
+            ("bidirectional", Self::Bidirectional),
+        ];
+        policies.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, policy)| policy)
+    }
+
+    pub(super) fn allows_upgrade(self) -> bool {
+        matches!(self, Self::Upgrade | Self::Bidirectional)
+    }
+
+    pub(super) fn allows_downgrade(self) -> bool {
+        matches!(self, Self::Downgrade | Self::Bidirectional)
+    }
+}
+
+impl Default for ConsumerConfig {
+    fn default() -> Self {
+        Self {
+            session_timeout_ms: 45_000,
+            session_timeout_min_ms: 45_000,
+            session_timeout_max_ms: 60_000,
+            heartbeat_interval_ms: 5_000,
+            heartbeat_interval_min_ms: 5_000,
+            heartbeat_interval_max_ms: 15_000,
+            assignment_interval_ms: 1_000,
+            assignment_interval_min_ms: 0,
+            assignment_interval_max_ms: 15_000,
+            regex_refresh_interval_ms: 600_000,
+            max_size: i32::MAX,
+            assignors: vec!["uniform".to_owned(), "range".to_owned()],
+            migration_policy: MigrationPolicy::Bidirectional,
+            member_bytes_max: 512 * 1024,
+            regex_bytes_max: 4_096,
+            regexes_per_group_max: 1_000,
         }
     }
 }

@@ -1,23 +1,28 @@
-//! The group shard: classic consumer groups and committed offsets of one `__consumer_offsets` partition.
+//! The group shard: groups of every type and the committed offsets of one `__consumer_offsets` partition.
 //!
 //! | file | what |
 //! |---|---|
-//! | `classic` | a group and its members: data, and the rules inside it |
-//! | `join`, `rebalance`, `session` | JoinGroup; the phases; SyncGroup, Heartbeat, LeaveGroup, sessions that end |
-//! | `offsets` | OffsetCommit, OffsetFetch, OffsetDelete, expiry |
-//! | `admin` | DescribeGroups, ListGroups, DeleteGroups |
+//! | `kind` | the one place where a group's type is decided, and what every type must answer |
+//! | `classic/` | groups whose members assign among themselves |
+//! | `modern/` | what the types have in common whose members are assigned to by the coordinator (KIP-848) |
+//! | `consumer/`, `assignor/` | consumer groups of that kind; who gets what |
+//! | `offsets`, `admin` | OffsetCommit, OffsetFetch, OffsetDelete, expiry; ListGroups, DescribeGroups, DeleteGroups |
 //! | `state`, `record` | what is known, and the records that bring it back |
+//! | `timers`, `metadata` | what is late; what topics there are: no part of the state |
 
 mod admin;
 mod api;
+mod assignor;
 mod classic;
 mod config;
-mod join;
+mod consumer;
+mod embedded;
+mod kind;
+mod metadata;
+mod modern;
 pub mod offset_fetch;
 mod offsets;
-mod rebalance;
 mod record;
-mod session;
 mod state;
 mod timers;
 
@@ -25,55 +30,54 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use strata_protocol::messages::{
-    HeartbeatRequest, LeaveGroupRequest, LeaveGroupResponse, OffsetCommitRequest, OffsetCommitResponse,
-    SyncGroupRequest,
-};
+use strata_protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
 use strata_protocol::{EncodeError, Str};
 use strata_types::{ErrorCode, TimestampMs};
 
-use crate::shard::{RawRecord, ReplayError, ReplyId, Shard};
+use crate::shard::{Outcome, RawRecord, ReplayError, ReplyId, Shard};
 
 pub use api::{ClientContext, GroupRequest, GroupResponse, refusal};
-pub use classic::{Group, GroupState};
-pub use config::GroupConfig;
+pub use classic::{ClassicGroup, ClassicState};
+pub use config::{ConsumerConfig, GroupConfig, MigrationPolicy};
+pub use consumer::{Assigned, ConsumerGroup, ConsumerMember, MemberState};
+pub use kind::{Failure, Group, GroupKind};
+pub use metadata::{MetadataView, Overrides, TopicInfo};
+pub use modern::TopicPartitions;
 pub use record::GroupRecord;
 pub use state::{CommittedOffset, GroupsState, OffsetKey};
 
-use api::{heartbeat_reply, leave_reply, sync_error};
-use join::Join;
-use rebalance::{Context, GroupOutcome};
-use timers::Timers;
+use api::heartbeat_reply;
+use classic::{Context, Join};
+use metadata::Metadata;
+use timers::{Timer, TimerKey, Timers};
+
+type GroupOutcome = Outcome<GroupRecord, GroupResponse>;
 
 #[derive(Debug)]
 pub struct GroupShard {
     config: GroupConfig,
     state: GroupsState,
     timers: Timers,
+    metadata: Metadata,
     /// When offsets are next looked through for expired ones; none while loading.
     next_expiry_check: Option<TimestampMs>,
 }
 
 impl GroupShard {
     pub fn new(config: GroupConfig) -> Self {
-        Self { config, state: GroupsState::default(), timers: Timers::default(), next_expiry_check: None }
+        Self {
+            config,
+            state: GroupsState::default(),
+            timers: Timers::default(),
+            metadata: Metadata::default(),
+            next_expiry_check: None,
+        }
     }
 
-    /// Runs an operation on a group, if there is one of that id.
-    fn with_group<R>(
-        &mut self,
-        now: TimestampMs,
-        group_id: &Str,
-        outcome: &mut GroupOutcome,
-        operation: impl FnOnce(&mut Group, &mut Context<'_>) -> R,
-    ) -> Option<R> {
-        let mut cx = Context { now, config: &self.config, outcome, wake: None };
-        let group = self.state.group_mut(group_id)?;
-        let result = operation(group, &mut cx);
-        if let Some(at) = cx.wake {
-            self.timers.arm(&group.id, at);
-        }
-        Some(result)
+    /// The topics are these now. Groups notice when they next have something to do.
+    pub fn set_metadata(&mut self, view: Arc<dyn MetadataView>) {
+        let state = &self.state;
+        self.metadata.set(view, |group| state.groups.contains_key(group));
     }
 
     fn join(&mut self, now: TimestampMs, join: Join, outcome: &mut GroupOutcome) {
@@ -82,72 +86,11 @@ impl GroupShard {
             join.refuse(&mut cx, code);
             return;
         }
-        let group_id = &join.request.group_id;
-        if !self.state.groups.contains_key(group_id) {
-            if !join.request.member_id.is_empty() {
-                join.refuse(&mut cx, ErrorCode::UnknownMemberId);
-                return;
-            }
-            if self.state.groups.len() >= self.config.groups_max {
-                join.refuse(&mut cx, ErrorCode::PolicyViolation);
-                return;
-            }
-            // The record says an empty group without a type, which is what is left of this one after a restart.
-            let group = self.state.create(group_id, Some(now));
-            cx.outcome.append_applied(state::group_record(group));
+        let group = self.state.group(&join.request.group_id);
+        match group {
+            Some(Group::Consumer(_)) => self.join_consumer(now, join, outcome),
+            Some(Group::Classic(_)) | None => self.join_classic(now, join, outcome),
         }
-        let group_id = group_id.clone();
-        self.with_group(now, &group_id, outcome, |group, cx| group.join(cx, &join));
-    }
-
-    fn look_at(&mut self, now: TimestampMs, group_id: &Str, outcome: &mut GroupOutcome) {
-        self.with_group(now, group_id, outcome, |group, cx| group.expire(cx));
-        self.rearm(group_id);
-    }
-
-    fn rearm(&mut self, group_id: &Str) {
-        if let Some(at) = self.state.group(group_id).and_then(Group::next_deadline) {
-            self.timers.arm(group_id, at);
-        }
-    }
-
-    fn sync(
-        &mut self,
-        now: TimestampMs,
-        request: &SyncGroupRequest,
-        reply: ReplyId,
-        outcome: &mut GroupOutcome,
-    ) {
-        let group_id = &request.group_id;
-        if self.with_group(now, group_id, outcome, |group, cx| group.sync(cx, request, reply)).is_none() {
-            outcome.reply(reply, GroupResponse::Sync(sync_error(no_group(group_id))));
-        }
-    }
-
-    fn heartbeat(
-        &mut self,
-        now: TimestampMs,
-        request: &HeartbeatRequest,
-        outcome: &mut GroupOutcome,
-    ) -> ErrorCode {
-        let group_id = &request.group_id;
-        let code = self.with_group(now, group_id, outcome, |group, cx| group.heartbeat(cx, request));
-        code.unwrap_or_else(|| no_group(group_id))
-    }
-
-    fn leave(
-        &mut self,
-        now: TimestampMs,
-        request: &LeaveGroupRequest,
-        version: i16,
-        outcome: &mut GroupOutcome,
-    ) -> LeaveGroupResponse {
-        let group_id = &request.group_id;
-        let left = self.with_group(now, group_id, outcome, |group, cx| group.leave(cx, request, version));
-        left.unwrap_or_else(|| match no_group(group_id) {
-            ErrorCode::InvalidGroupId => leave_reply(ErrorCode::InvalidGroupId, Vec::new()),
-            _ => session::leave_unknown_group(request, version),
-        })
     }
 
     fn commit(
@@ -159,16 +102,30 @@ impl GroupShard {
     ) -> OffsetCommitResponse {
         let mut cx = Context { now, config: &self.config, outcome, wake: None };
         let response = self.state.commit_offsets(&mut cx, request, version);
-        if let (Some(at), Some(group)) = (cx.wake, self.state.group(&request.group_id)) {
-            self.timers.arm(&group.id, at);
+        if let Some(at) = cx.wake {
+            self.timers.arm(&request.group_id.detached(), Timer::Group, at);
         }
         response
     }
-}
 
-/// Why a member's request finds no group.
-fn no_group(group_id: &str) -> ErrorCode {
-    if group_id.is_empty() { ErrorCode::InvalidGroupId } else { ErrorCode::UnknownMemberId }
+    fn timer_fired(&mut self, now: TimestampMs, key: TimerKey, outcome: &mut GroupOutcome) {
+        match self.state.group(&key.group) {
+            Some(Group::Classic(_)) => self.look_at(now, &key.group, outcome),
+            Some(Group::Consumer(_)) => self.consumer_timer_fired(now, key, outcome),
+            None => {}
+        }
+    }
+
+    /// Arms the timers of all groups, which have none.
+    fn arm_all(&mut self, now: TimestampMs) {
+        let groups: Vec<_> = self.state.groups.values().cloned().collect();
+        for group in groups {
+            match group.as_ref() {
+                Group::Classic(group) => self.rearm(&group.id),
+                Group::Consumer(group) => self.arm_consumer(now, group),
+            }
+        }
+    }
 }
 
 impl Shard for GroupShard {
@@ -188,13 +145,14 @@ impl Shard for GroupShard {
 
     fn reverted(&mut self, now: TimestampMs, is_open: &dyn Fn(ReplyId) -> bool) {
         self.timers.clear();
+        self.metadata.forget();
         let group_ids: Vec<Str> = self.state.groups.keys().cloned().collect();
         for group_id in group_ids {
-            if let Some(group) = self.state.group_mut(&group_id) {
+            if let Some(group) = self.state.classic_mut(&group_id) {
                 group.forget_replies(now, is_open);
             }
-            self.rearm(&group_id);
         }
+        self.arm_all(now);
     }
 
     fn query(&self, committed: &GroupsState, request: &GroupRequest) -> Option<GroupResponse> {
@@ -204,6 +162,10 @@ impl Shard for GroupShard {
             }
             GroupRequest::DescribeGroups { group_ids, version } => {
                 Some(GroupResponse::DescribeGroups(committed.describe(group_ids, *version)))
+            }
+            GroupRequest::ConsumerGroupDescribe { group_ids } => {
+                let described = group_ids.iter().map(|id| self.describe_consumer(committed, id));
+                Some(GroupResponse::ConsumerGroupDescribe(described.collect()))
             }
             GroupRequest::ListGroups { request } => {
                 Some(GroupResponse::ListGroups(Ok(committed.list(request))))
@@ -223,12 +185,31 @@ impl Shard for GroupShard {
             GroupRequest::Join { request, client, new_member } => {
                 return self.join(now, Join { request, client, new_member, reply }, outcome);
             }
-            GroupRequest::Sync { request } => return self.sync(now, &request, reply, outcome),
+            GroupRequest::Sync { request } => match self.state.group(&request.group_id) {
+                Some(Group::Consumer(_)) => GroupResponse::Sync(self.sync_consumer(now, &request)),
+                _ => return self.sync_classic(now, &request, reply, outcome),
+            },
             GroupRequest::Heartbeat { request } => {
-                GroupResponse::Heartbeat(heartbeat_reply(self.heartbeat(now, &request, outcome)))
+                let code = match self.state.group(&request.group_id) {
+                    Some(Group::Consumer(_)) => self.classic_heartbeat_to_consumer(now, &request),
+                    _ => self.heartbeat_classic(now, &request, outcome),
+                };
+                GroupResponse::Heartbeat(heartbeat_reply(code))
             }
             GroupRequest::Leave { request, version } => {
-                GroupResponse::Leave(self.leave(now, &request, version, outcome))
+                let left = match self.state.group(&request.group_id) {
+                    Some(Group::Consumer(_)) => self.leave_consumer(now, &request, version, outcome),
+                    _ => self.leave_classic(now, &request, version, outcome),
+                };
+                GroupResponse::Leave(left)
+            }
+            GroupRequest::ConsumerGroupHeartbeat { request, client, new_member } => {
+                let response = self.consumer_heartbeat(now, &request, &client, new_member, outcome);
+                GroupResponse::ConsumerGroupHeartbeat(response)
+            }
+            GroupRequest::ConsumerGroupDescribe { group_ids } => {
+                let described = group_ids.iter().map(|id| self.describe_consumer(&self.state, id));
+                GroupResponse::ConsumerGroupDescribe(described.collect())
             }
             GroupRequest::OffsetCommit { request, version } => {
                 GroupResponse::OffsetCommit(self.commit(now, &request, version, outcome))
@@ -257,8 +238,8 @@ impl Shard for GroupShard {
     }
 
     fn tick(&mut self, now: TimestampMs, outcome: &mut GroupOutcome) -> bool {
-        if let Some(group_id) = self.timers.pop_due(now) {
-            self.look_at(now, &group_id, outcome);
+        if let Some(key) = self.timers.pop_due(now) {
+            self.timer_fired(now, key, outcome);
             return true;
         }
         if self.next_expiry_check.is_some_and(|at| at <= now) {
@@ -278,21 +259,13 @@ impl Shard for GroupShard {
         self.state.replay(record);
     }
 
-    /// Sessions start now: whoever was a member when the records were written is given the time to show up.
     fn loaded(&mut self, now: TimestampMs, outcome: &mut GroupOutcome) {
         self.next_expiry_check = Some(now + self.config.offsets_retention_check_interval_ms.max(1));
-        let size_max = usize::try_from(self.config.group_max_size).unwrap_or(0);
         let group_ids: Vec<Str> = self.state.groups.keys().cloned().collect();
         for group_id in group_ids {
-            self.with_group(now, &group_id, outcome, |group, cx| {
-                for member_id in group.member_ids() {
-                    group.touch(cx, &member_id);
-                }
-                if group.members.len() > size_max {
-                    group.prepare_rebalance(cx);
-                }
-            });
+            self.classic_loaded(now, &group_id, outcome);
         }
+        self.arm_all(now);
     }
 
     fn encode(record: &GroupRecord) -> Result<RawRecord, EncodeError> {
@@ -309,26 +282,5 @@ impl Shard for GroupShard {
 
     fn fail(response: GroupResponse, code: ErrorCode) -> GroupResponse {
         api::failed(response, code)
-    }
-}
-
-impl Group {
-    /// Operations were undone, and with them some replies that members here wait for. Every session starts anew, as
-    /// heartbeats were undone too.
-    fn forget_replies(&mut self, now: TimestampMs, is_open: &dyn Fn(ReplyId) -> bool) {
-        for member_id in self.member_ids() {
-            let Some(member) = self.members.get_mut(&member_id).map(Arc::make_mut) else { continue };
-            if !member.is_new {
-                member.deadline = Some(now + i64::from(member.session_timeout_ms));
-            }
-            if member.awaiting_join.is_some_and(|reply| !is_open(reply)) {
-                member.awaiting_join = None;
-                self.awaiting_joins -= 1;
-            }
-            if member.awaiting_sync.is_some_and(|reply| !is_open(reply)) {
-                member.awaiting_sync = None;
-                self.pending_syncs.insert(member_id);
-            }
-        }
     }
 }

@@ -16,17 +16,16 @@ use strata_protocol::messages::{
 };
 use strata_types::{ErrorCode, PartitionId, TimestampMs};
 
-use super::api::{commit_error, commit_result, offset_delete_error};
-use super::classic::{Group, GroupState};
+use super::GroupOutcome;
+use super::api::{commit_error, commit_result, fetch_error, offset_delete_error};
+use super::classic::{ClassicState, Context};
 use super::config::GroupConfig;
-use super::rebalance::{Context, GroupOutcome};
+use super::kind::{Committer, Group, OffsetAge};
 use super::record::GroupRecord;
 use super::state::{CommittedOffset, GroupsState};
 
 /// From here on a client knows GROUP_ID_NOT_FOUND in an OffsetCommit.
 const COMMIT_VERSION_WITH_GROUP_ID_NOT_FOUND: i16 = 9;
-/// The protocol type whose metadata name topics.
-const CONSUMER_PROTOCOL_TYPE: &str = "consumer";
 
 impl GroupsState {
     pub(super) fn commit_offsets(
@@ -35,9 +34,17 @@ impl GroupsState {
         request: &OffsetCommitRequest,
         version: i16,
     ) -> OffsetCommitResponse {
-        if let Err(code) = self.admit_commit(cx, request, version) {
+        let by = Committer {
+            member_id: &request.member_id,
+            instance_id: request.group_instance_id.as_ref(),
+            epoch: request.generation_id_or_member_epoch,
+            version,
+            transactional: false,
+        };
+        if let Err(code) = self.admit_commit(cx, &request.group_id, &by) {
             return commit_error(request, code);
         }
+        let group = self.group(&request.group_id);
         let metadata_max = cx.config.offset_metadata_max_bytes;
         let expire_timestamp = match request.retention_time_ms {
             -1 => -1,
@@ -48,6 +55,12 @@ impl GroupsState {
                 let metadata = partition.committed_metadata.clone().unwrap_or_default();
                 if metadata.encode_utf16().count() > metadata_max {
                     return commit_result(partition.partition_index, ErrorCode::OffsetMetadataTooLarge);
+                }
+                let checked = group.map_or(Ok(()), |group| {
+                    group.rules().check_commit_of(&by, topic.topic_id, partition.partition_index)
+                });
+                if let Err(code) = checked {
+                    return commit_result(partition.partition_index, code);
                 }
                 let value = OffsetCommitValue {
                     offset: partition.committed_offset,
@@ -72,17 +85,16 @@ impl GroupsState {
         OffsetCommitResponse { topics: topics.collect(), ..Default::default() }
     }
 
-    /// Whether the group takes these commits from this member.
+    /// Whether the group takes commits from this member. A commit shows that a classic member lives.
     fn admit_commit(
         &mut self,
         cx: &mut Context<'_>,
-        request: &OffsetCommitRequest,
-        version: i16,
+        group_id: &Str,
+        by: &Committer<'_>,
     ) -> Result<(), ErrorCode> {
-        let generation = request.generation_id_or_member_epoch;
         let full = self.groups.len() >= cx.config.groups_max;
-        let Some(group) = self.group_mut(&request.group_id) else {
-            return match (generation < 0, version >= COMMIT_VERSION_WITH_GROUP_ID_NOT_FOUND) {
+        let Some(group) = self.group(group_id) else {
+            return match (by.epoch < 0, by.version >= COMMIT_VERSION_WITH_GROUP_ID_NOT_FOUND) {
                 // Not a member of anything: a simple group comes to be with its first offset.
                 (true, _) if full => Err(ErrorCode::PolicyViolation),
                 (true, _) => Ok(()),
@@ -90,17 +102,26 @@ impl GroupsState {
                 (false, false) => Err(ErrorCode::IllegalGeneration),
             };
         };
-        group.validate_commit(&request.member_id, request.group_instance_id.as_ref(), generation)?;
-        if matches!(group.state, GroupState::Stable | GroupState::PreparingRebalance) {
-            group.touch(cx, &request.member_id);
+        group.rules().check_commit(by)?;
+        if let Some(group) = self.classic_mut(group_id)
+            && matches!(group.state, ClassicState::Stable | ClassicState::PreparingRebalance)
+        {
+            group.touch(cx, by.member_id);
         }
         Ok(())
     }
 
     pub(super) fn fetch_offsets(&self, request: &OffsetFetchRequestGroup) -> OffsetFetchResponseGroup {
         let group_id = request.group_id.clone();
+        let group = self.group(&group_id);
+        let checked = group.map_or(Ok(()), |group| {
+            group.rules().check_fetch(request.member_id.as_ref(), request.member_epoch)
+        });
+        if let Err(code) = checked {
+            return fetch_error(group_id, code);
+        }
         // Without its group, an offset that is still there does not count.
-        let known = self.groups.contains_key(&group_id);
+        let known = group.is_some();
         let topics = match &request.topics {
             None if known => self.fetch_all(&group_id),
             None => Vec::new(),
@@ -145,25 +166,19 @@ impl GroupsState {
         let Some(group) = self.group(&request.group_id) else {
             return offset_delete_error(ErrorCode::GroupIdNotFound);
         };
-        // Consumers may lose offsets of topics that they no longer read. Ours to know it is not: the subscription is
-        // opaque, so every topic counts as read, as it does in Kafka where a subscription cannot be parsed.
-        let consumers = group.protocol_type.as_deref() == Some(CONSUMER_PROTOCOL_TYPE);
-        let occupied = group.state != GroupState::Empty;
-        if occupied && !consumers {
-            return offset_delete_error(ErrorCode::NonEmptyGroup);
+        if let Err(code) = group.rules().check_offset_delete() {
+            return offset_delete_error(code);
         }
         let topics = request.topics.iter().map(|topic| {
+            let is_read = group.rules().is_subscribed_to(&topic.name);
             let partitions = topic.partitions.iter().map(|partition| {
                 let partition_index = partition.partition_index;
-                let code = if occupied { ErrorCode::GroupSubscribedToTopic } else { ErrorCode::None };
-                if !occupied && self.offset(&request.group_id, &topic.name, partition_index).is_some() {
-                    outcome.append(GroupRecord::offset(
-                        &request.group_id,
-                        &topic.name,
-                        partition_index,
-                        None,
-                    ));
+                if !is_read && self.offset(&request.group_id, &topic.name, partition_index).is_some() {
+                    let tombstone =
+                        GroupRecord::offset(&request.group_id, &topic.name, partition_index, None);
+                    outcome.append(tombstone);
                 }
+                let code = if is_read { ErrorCode::GroupSubscribedToTopic } else { ErrorCode::None };
                 OffsetDeleteResponsePartition {
                     partition_index,
                     error_code: code as i16,
@@ -184,7 +199,9 @@ impl GroupsState {
         for (key, _) in self.offsets_of(group_id) {
             outcome.append(GroupRecord::offset(group_id, &key.topic, key.partition, None));
         }
-        outcome.append(GroupRecord::group(group_id, None));
+        if let Some(group) = self.group(group_id) {
+            group.rules().tombstones(outcome);
+        }
     }
 
     /// Tombstones for the offsets of partitions that are gone.
@@ -200,59 +217,38 @@ impl GroupsState {
         for (group_id, group) in self.groups() {
             let mut kept = false;
             for (key, committed) in self.offsets_of(group_id) {
-                if group.expires(committed, now, config.offsets_retention_ms) {
+                if expires(group, key.topic.as_str(), committed, now, config.offsets_retention_ms) {
                     outcome.append(GroupRecord::offset(group_id, &key.topic, key.partition, None));
                 } else {
                     kept = true;
                 }
             }
-            if !kept && group.state == GroupState::Empty {
-                outcome.append(GroupRecord::group(group_id, None));
+            if !kept && group.rules().is_empty() {
+                group.rules().tombstones(outcome);
             }
         }
     }
 }
 
-impl Group {
-    /// `ClassicGroup.validateOffsetCommit`
-    fn validate_commit(
-        &self,
-        member_id: &str,
-        instance_id: Option<&Str>,
-        generation: i32,
-    ) -> Result<(), ErrorCode> {
-        if generation < 0 && self.state == GroupState::Empty {
-            // An administrator, or a consumer that assigns partitions to itself.
-            return Ok(());
-        }
-        if generation >= 0 || !member_id.is_empty() || instance_id.is_some() {
-            self.validate_member(member_id, instance_id)?;
-            if generation != self.generation {
-                return Err(ErrorCode::IllegalGeneration);
-            }
-        } else if self.state != GroupState::Empty {
-            return Err(ErrorCode::UnknownMemberId);
-        }
-        if self.state == GroupState::CompletingRebalance {
-            // The member knows the generation, but not yet what is its own in it.
-            return Err(ErrorCode::RebalanceInProgress);
-        }
-        Ok(())
-    }
-
-    /// KIP-211: the offsets of a group with members do not expire; those of an empty one do, a while after it became
-    /// empty; those of a simple group, a while after their commit.
-    fn expires(&self, committed: &CommittedOffset, now: TimestampMs, retention_ms: i64) -> bool {
-        let since = match (&self.protocol_type, self.state) {
-            (None, _) => committed.commit_timestamp,
-            (Some(_), GroupState::Empty) => self.state_since.unwrap_or(committed.commit_timestamp),
-            (Some(_), _) => return false,
-        };
-        match committed.expire_timestamp {
-            Some(at) => now >= at,
-            None => now - since >= retention_ms,
-        }
-    }
+/// KIP-211: offsets of topics that a group reads do not expire; those of an empty one do, a while after it became empty;
+/// those of a simple group, and of topics that are no longer read, a while after their commit.
+fn expires(
+    group: &Group,
+    topic: &str,
+    committed: &CommittedOffset,
+    now: TimestampMs,
+    retention_ms: i64,
+) -> bool {
+    let since = match group.rules().offset_age() {
+        OffsetAge::Never => return false,
+        OffsetAge::SinceCommit => committed.commit_timestamp,
+        OffsetAge::Since(since) => since.unwrap_or(committed.commit_timestamp),
+    };
+    let expired = match committed.expire_timestamp {
+        Some(at) => now >= at,
+        None => now - since >= retention_ms,
+    };
+    expired && !group.rules().is_subscribed_to(topic)
 }
 
 fn fetched(

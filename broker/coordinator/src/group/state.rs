@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use imbl::OrdMap;
 use strata_protocol::Str;
-use strata_protocol::messages::group_metadata_value::MemberMetadata;
-use strata_protocol::messages::{GroupMetadataKey, GroupMetadataValue, OffsetCommitKey, OffsetCommitValue};
-use strata_types::{PartitionId, TimestampMs};
+use strata_protocol::messages::{OffsetCommitKey, OffsetCommitValue};
+use strata_types::{ErrorCode, PartitionId, TimestampMs};
 use uuid::Uuid;
 
-use super::classic::{Group, GroupState, Member};
+use super::classic::{self, ClassicGroup};
+use super::consumer;
+use super::kind::{Failure, Group};
+use super::modern::ModernType;
 use super::record::GroupRecord;
 
 /// Persistent maps throughout: a clone is O(1), and a change copies a path.
@@ -53,13 +54,54 @@ impl GroupsState {
         self.offsets.iter()
     }
 
-    pub(super) fn group_mut(&mut self, id: &str) -> Option<&mut Group> {
-        self.groups.get_mut(id).map(Arc::make_mut)
+    pub(super) fn classic(&self, id: &str) -> Option<&ClassicGroup> {
+        self.group(id)?.as_classic()
     }
 
-    pub(super) fn create(&mut self, id: &str, state_since: Option<TimestampMs>) -> &mut Group {
-        let new = || Arc::new(Group::new(Str::from(id), state_since));
-        Arc::make_mut(self.groups.entry(Str::from(id)).or_insert_with(new))
+    pub(super) fn classic_mut(&mut self, id: &str) -> Option<&mut ClassicGroup> {
+        // Looked at first: a group that is changed is copied.
+        self.classic(id)?;
+        match self.groups.get_mut(id).map(Arc::make_mut) {
+            Some(Group::Classic(group)) => Some(group),
+            _ => None,
+        }
+    }
+
+    /// The classic group of that id, made if there is no group.
+    pub(super) fn create_classic(
+        &mut self,
+        id: &str,
+        state_since: Option<TimestampMs>,
+    ) -> Option<&mut ClassicGroup> {
+        if !self.groups.contains_key(id) {
+            let id = Str::from(id);
+            self.groups.insert(id.clone(), Arc::new(Group::Classic(ClassicGroup::new(id, state_since))));
+        }
+        self.classic_mut(id)
+    }
+
+    /// The group of that id, if it is of this type; otherwise Kafka's words for what it is not.
+    pub(super) fn typed<G: ModernType>(&self, id: &str) -> Result<&G, Failure> {
+        let not_found = |words: String| Failure::new(ErrorCode::GroupIdNotFound, words);
+        let group = self.group(id).ok_or_else(|| not_found(format!("Group {id} not found.")))?;
+        let kind = G::KIND.name();
+        G::of(group).ok_or_else(|| not_found(format!("Group {id} is not a {kind} group.")))
+    }
+
+    /// For records of a modern group: the group, made by the first of them. What else bears the id gives way: it can only
+    /// be a classic group that offsets made (records of another type would have been followed by tombstones).
+    pub(super) fn typed_mut<G: ModernType>(&mut self, id: &str) -> Option<&mut G> {
+        if self.group(id).is_none_or(|group| G::of(group).is_none()) {
+            let id = Str::from(id);
+            self.groups.insert(id.clone(), Arc::new(G::new(id).wrap()));
+        }
+        G::of_mut(Arc::make_mut(self.groups.get_mut(id)?))
+    }
+
+    /// For tombstones of a modern group: the group, if it is still there.
+    pub(super) fn existing_mut<G: ModernType>(&mut self, id: &str) -> Option<&mut G> {
+        G::of(self.group(id)?)?;
+        G::of_mut(Arc::make_mut(self.groups.get_mut(id)?))
     }
 
     pub(super) fn offset(
@@ -85,19 +127,22 @@ impl GroupsState {
                 self.offsets.remove(&OffsetKey { group, topic, partition });
             }
             GroupRecord::Group { key, value: Some(value) } => {
-                let group = loaded_group(key, value);
-                self.groups.insert(group.id.clone(), Arc::new(group));
+                let group = classic::record::loaded_group(key, value);
+                self.groups.insert(group.id.clone(), Arc::new(Group::Classic(group)));
             }
             GroupRecord::Group { key, value: None } => {
-                self.groups.remove(&key.group);
+                if self.classic(&key.group).is_some() {
+                    self.groups.remove(&key.group);
+                }
             }
+            modern => consumer::replay(self, modern),
         }
     }
 
     fn replay_offset(&mut self, key: &OffsetCommitKey, value: &OffsetCommitValue) {
         if !self.groups.contains_key(&key.group) {
             // A "simple" group: somebody commits offsets without being a member.
-            self.create(&key.group, None);
+            self.create_classic(&key.group, None);
         }
         let key =
             OffsetKey { group: key.group.detached(), topic: key.topic.detached(), partition: key.partition };
@@ -111,62 +156,4 @@ impl GroupsState {
         };
         self.offsets.insert(key, committed);
     }
-}
-
-/// The record that brings the group back as it is, if its members are those of a generation that has its assignment.
-pub(super) fn group_record(group: &Group) -> GroupRecord {
-    let protocol = group.protocol_name.as_deref().unwrap_or_default();
-    let members = group.members.values().map(|member| MemberMetadata {
-        member_id: member.id.clone(),
-        group_instance_id: member.instance_id.clone(),
-        client_id: member.client_id.clone(),
-        client_host: member.client_host.clone(),
-        rebalance_timeout: member.rebalance_timeout_ms,
-        session_timeout: member.session_timeout_ms,
-        subscription: member.metadata(protocol),
-        assignment: member.assignment.clone(),
-        ..Default::default()
-    });
-    let value = GroupMetadataValue {
-        protocol_type: group.protocol_type.clone().unwrap_or_default(),
-        generation: group.generation,
-        protocol: group.protocol_name.clone(),
-        leader: group.leader.clone(),
-        current_state_timestamp: group.state_since.unwrap_or(-1),
-        members: members.collect(),
-        ..Default::default()
-    };
-    GroupRecord::group(&group.id, Some(value))
-}
-
-fn loaded_group(key: &GroupMetadataKey, value: &GroupMetadataValue) -> Group {
-    let state_since = Some(value.current_state_timestamp).filter(|at| *at != -1);
-    let mut group = Group::new(key.group.detached(), state_since);
-    group.state = if value.members.is_empty() { GroupState::Empty } else { GroupState::Stable };
-    group.generation = value.generation;
-    group.leader = value.leader.as_ref().map(Str::detached);
-    group.protocol_name = value.protocol.as_ref().map(Str::detached);
-    for member in &value.members {
-        let protocol = group.protocol_name.clone().unwrap_or_default();
-        let loaded = Member {
-            id: member.member_id.detached(),
-            instance_id: member.group_instance_id.as_ref().map(Str::detached),
-            client_id: member.client_id.detached(),
-            client_host: member.client_host.detached(),
-            rebalance_timeout_ms: match member.rebalance_timeout {
-                -1 => member.session_timeout,
-                timeout_ms => timeout_ms,
-            },
-            session_timeout_ms: member.session_timeout,
-            protocols: Arc::new([(protocol, Bytes::copy_from_slice(&member.subscription))]),
-            assignment: Bytes::copy_from_slice(&member.assignment),
-            is_new: false,
-            awaiting_join: None,
-            awaiting_sync: None,
-            deadline: None,
-        };
-        group.add(loaded, Str::default());
-    }
-    group.protocol_type = Some(value.protocol_type.detached()).filter(|name| !name.is_empty());
-    group
 }

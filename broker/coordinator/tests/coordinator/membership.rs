@@ -232,7 +232,7 @@ fn a_group_whose_last_member_leaves_is_empty_and_that_lasts() {
     shell.restart();
     let group = shell.coordinator.shard();
     use strata_coordinator::Shard;
-    let group = group.state().group(GROUP).expect("the group lasts");
+    let group = group.state().group(GROUP).and_then(|group| group.as_classic()).expect("the group lasts");
     assert_eq!((group.generation(), group.leader()), (generation + 1, None));
 }
 

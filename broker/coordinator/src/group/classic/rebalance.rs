@@ -4,66 +4,63 @@ use bytes::Bytes;
 use strata_protocol::messages::{JoinGroupResponse, SyncGroupResponse};
 use strata_types::{ErrorCode, TimestampMs};
 
-use super::api::{GroupResponse, join_error, sync_error};
-use super::classic::{Group, GroupState, InitialDelay, JoinPhase, Member};
-use super::config::GroupConfig;
-use super::record::GroupRecord;
-use super::state::group_record;
-use crate::shard::{Outcome, ReplyId};
-
-pub(super) type GroupOutcome = Outcome<GroupRecord, GroupResponse>;
+use super::record::group_record;
+use super::{ClassicGroup, ClassicState, InitialDelay, JoinPhase, Member};
+use crate::group::api::{GroupResponse, join_error, sync_error};
+use crate::group::{GroupConfig, GroupOutcome};
+use crate::shard::ReplyId;
 
 /// What an operation on a group has at hand.
-pub(super) struct Context<'a> {
-    pub(super) now: TimestampMs,
-    pub(super) config: &'a GroupConfig,
-    pub(super) outcome: &'a mut GroupOutcome,
+pub(in crate::group) struct Context<'a> {
+    pub(in crate::group) now: TimestampMs,
+    pub(in crate::group) config: &'a GroupConfig,
+    pub(in crate::group) outcome: &'a mut GroupOutcome,
     /// The first of the deadlines set meanwhile: the group's timer must go off by then.
-    pub(super) wake: Option<TimestampMs>,
+    pub(in crate::group) wake: Option<TimestampMs>,
 }
 
 impl Context<'_> {
     /// The time `delay_ms` from now, at which the group will be looked at.
-    pub(super) fn wake_in(&mut self, delay_ms: i64) -> TimestampMs {
+    pub(in crate::group) fn wake_in(&mut self, delay_ms: i64) -> TimestampMs {
         let at = self.now + delay_ms.max(0);
         self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
         at
     }
 
-    pub(super) fn join_reply(&mut self, reply: ReplyId, response: JoinGroupResponse) {
+    pub(in crate::group) fn join_reply(&mut self, reply: ReplyId, response: JoinGroupResponse) {
         self.outcome.reply(reply, GroupResponse::Join(response));
     }
 
-    pub(super) fn sync_reply(&mut self, reply: ReplyId, response: SyncGroupResponse) {
+    pub(in crate::group) fn sync_reply(&mut self, reply: ReplyId, response: SyncGroupResponse) {
         self.outcome.reply(reply, GroupResponse::Sync(response));
     }
 
     /// Starts the member's session anew.
-    pub(super) fn renew_session(&mut self, member: &mut Member) {
+    pub(in crate::group) fn renew_session(&mut self, member: &mut Member) {
         let timeout_ms =
             if member.is_new { self.config.new_member_join_timeout_ms } else { member.session_timeout_ms };
         member.deadline = Some(self.wake_in(timeout_ms.into()));
     }
 }
 
-impl Group {
+impl ClassicGroup {
     /// `maybePrepareRebalanceOrCompleteJoin`: something changed in who is a member, or in what members want.
-    pub(super) fn members_changed(&mut self, cx: &mut Context<'_>) {
-        if self.state == GroupState::PreparingRebalance {
+    pub(in crate::group) fn members_changed(&mut self, cx: &mut Context<'_>) {
+        if self.state == ClassicState::PreparingRebalance {
             self.complete_join_if_all_joined(cx);
         } else {
             self.prepare_rebalance(cx);
         }
     }
 
-    pub(super) fn prepare_rebalance(&mut self, cx: &mut Context<'_>) {
-        if self.state == GroupState::CompletingRebalance {
+    pub(in crate::group) fn prepare_rebalance(&mut self, cx: &mut Context<'_>) {
+        if self.state == ClassicState::CompletingRebalance {
             self.reset_assignment(cx, ErrorCode::RebalanceInProgress);
         }
         self.pending_syncs.clear();
         self.sync_deadline = None;
-        let initial = self.state == GroupState::Empty;
-        self.enter(GroupState::PreparingRebalance, cx.now);
+        let initial = self.state == ClassicState::Empty;
+        self.enter(ClassicState::PreparingRebalance, cx.now);
         if initial {
             let delay_ms = i64::from(cx.config.group_initial_rebalance_delay_ms);
             let remaining_ms = (self.rebalance_timeout_ms() - delay_ms).max(0);
@@ -75,16 +72,16 @@ impl Group {
         }
     }
 
-    pub(super) fn complete_join_if_all_joined(&mut self, cx: &mut Context<'_>) {
+    pub(in crate::group) fn complete_join_if_all_joined(&mut self, cx: &mut Context<'_>) {
         // A group that was empty takes its time, for others to join.
-        let was_empty = self.previous_state == GroupState::Empty;
-        if self.state == GroupState::PreparingRebalance && !was_empty && self.all_joined() {
+        let was_empty = self.previous_state == ClassicState::Empty;
+        if self.state == ClassicState::PreparingRebalance && !was_empty && self.all_joined() {
             self.complete_join(cx);
         }
     }
 
     /// The join phase's time is over.
-    pub(super) fn join_phase_expired(&mut self, cx: &mut Context<'_>) {
+    pub(in crate::group) fn join_phase_expired(&mut self, cx: &mut Context<'_>) {
         let Some(phase) = self.join_phase else { return };
         match phase.initial {
             Some(InitialDelay { delay_ms, remaining_ms }) if self.new_member_added && remaining_ms != 0 => {
@@ -100,7 +97,7 @@ impl Group {
     }
 
     /// Some members did not send SyncGroup within the rebalance timeout: they are out.
-    pub(super) fn sync_phase_expired(&mut self, cx: &mut Context<'_>) {
+    pub(in crate::group) fn sync_phase_expired(&mut self, cx: &mut Context<'_>) {
         self.sync_deadline = None;
         if self.pending_syncs.is_empty() {
             return;
@@ -112,7 +109,7 @@ impl Group {
     }
 
     /// Ends the join phase: a new generation, of those who joined.
-    pub(super) fn complete_join(&mut self, cx: &mut Context<'_>) {
+    pub(in crate::group) fn complete_join(&mut self, cx: &mut Context<'_>) {
         self.join_phase = None;
         let gone = self.members.values().filter(|m| m.awaiting_join.is_none() && m.instance_id.is_none());
         for member_id in gone.map(|member| member.id.clone()).collect::<Vec<_>>() {
@@ -127,11 +124,11 @@ impl Group {
         self.pending_syncs.clear();
         self.protocol_name = self.select_protocol();
         if self.members.is_empty() {
-            self.enter(GroupState::Empty, cx.now);
+            self.enter(ClassicState::Empty, cx.now);
             cx.outcome.append_applied(group_record(self));
             return;
         }
-        self.enter(GroupState::CompletingRebalance, cx.now);
+        self.enter(ClassicState::CompletingRebalance, cx.now);
         for member_id in self.member_ids() {
             if let Some(reply) = self.take_join(&member_id) {
                 let response = self.join_response(&member_id);
@@ -147,7 +144,7 @@ impl Group {
     }
 
     /// What a member is told of the generation that it is in.
-    pub(super) fn join_response(&self, member_id: &str) -> JoinGroupResponse {
+    pub(in crate::group) fn join_response(&self, member_id: &str) -> JoinGroupResponse {
         let member_id = self.members.get(member_id).map(|member| member.id.clone()).unwrap_or_default();
         let members = if self.is_leader(&member_id) { self.join_members() } else { Vec::new() };
         JoinGroupResponse {
@@ -162,7 +159,7 @@ impl Group {
     }
 
     /// What a member is told of its assignment.
-    pub(super) fn sync_response(&self, member_id: &str) -> SyncGroupResponse {
+    pub(in crate::group) fn sync_response(&self, member_id: &str) -> SyncGroupResponse {
         SyncGroupResponse {
             protocol_type: self.protocol_type.clone(),
             protocol_name: self.protocol_name.clone(),
@@ -176,7 +173,7 @@ impl Group {
     }
 
     /// Takes every assignment back, and sends those who wait for theirs to join again.
-    pub(super) fn reset_assignment(&mut self, cx: &mut Context<'_>, code: ErrorCode) {
+    pub(in crate::group) fn reset_assignment(&mut self, cx: &mut Context<'_>, code: ErrorCode) {
         for member_id in self.member_ids() {
             let waiting = self.take_sync(&member_id);
             let Some(member) = self.member_mut(&member_id) else { continue };
@@ -205,7 +202,7 @@ impl Group {
     }
 
     /// A member goes while its JoinGroup or SyncGroup may be open: it is told to start over.
-    pub(super) fn evict(&mut self, cx: &mut Context<'_>, member_id: &str) {
+    pub(in crate::group) fn evict(&mut self, cx: &mut Context<'_>, member_id: &str) {
         if let Some(reply) = self.take_join(member_id) {
             cx.join_reply(reply, join_error(ErrorCode::UnknownMemberId));
         }

@@ -8,13 +8,13 @@ use strata_protocol::messages::{JoinGroupRequest, JoinGroupResponse};
 use strata_types::ErrorCode;
 use uuid::Uuid;
 
-use super::api::{ClientContext, GroupResponse, join_error};
-use super::classic::{Group, GroupState, Member, MemberChange, own_protocols};
 use super::rebalance::Context;
+use super::{ClassicGroup, ClassicState, Member, MemberChange, own_protocols};
+use crate::group::api::{ClientContext, GroupResponse, join_error};
 use crate::shard::ReplyId;
 
 /// From here on a new dynamic member is given an id to come back with (KIP-394).
-const VERSION_WITH_REQUIRED_MEMBER_ID: i16 = 4;
+pub(in crate::group) const VERSION_WITH_REQUIRED_MEMBER_ID: i16 = 4;
 /// From here on protocol names may be null.
 const VERSION_WITH_NULLABLE_PROTOCOL: i16 = 7;
 /// From here on a leader can be told to leave the assignment as it is.
@@ -23,16 +23,16 @@ const VERSION_WITH_SKIP_ASSIGNMENT: i16 = 9;
 const MEMBER_ID_BYTES_MAX: usize = i16::MAX as usize;
 
 /// A JoinGroup with who asks, and the reply that it waits for.
-pub(super) struct Join {
-    pub(super) request: JoinGroupRequest,
-    pub(super) client: ClientContext,
-    pub(super) new_member: Uuid,
-    pub(super) reply: ReplyId,
+pub(in crate::group) struct Join {
+    pub(in crate::group) request: JoinGroupRequest,
+    pub(in crate::group) client: ClientContext,
+    pub(in crate::group) new_member: Uuid,
+    pub(in crate::group) reply: ReplyId,
 }
 
 impl Join {
     /// What can be said of the request alone, without the group.
-    pub(super) fn validate(&self, cx: &Context<'_>) -> Result<(), ErrorCode> {
+    pub(in crate::group) fn validate(&self, cx: &Context<'_>) -> Result<(), ErrorCode> {
         let request = &self.request;
         let sessions = cx.config.group_min_session_timeout_ms..=cx.config.group_max_session_timeout_ms;
         let metadata_bytes: usize = request.protocols.iter().map(|p| p.name.len() + p.metadata.len()).sum();
@@ -49,7 +49,7 @@ impl Join {
         }
     }
 
-    pub(super) fn refuse(&self, cx: &mut Context<'_>, code: ErrorCode) {
+    pub(in crate::group) fn refuse(&self, cx: &mut Context<'_>, code: ErrorCode) {
         let member_id = self.request.member_id.clone();
         cx.join_reply(self.reply, JoinGroupResponse { member_id, ..join_error(code) });
     }
@@ -82,8 +82,8 @@ impl Join {
     }
 }
 
-impl Group {
-    pub(super) fn join(&mut self, cx: &mut Context<'_>, join: &Join) {
+impl ClassicGroup {
+    pub(in crate::group) fn join(&mut self, cx: &mut Context<'_>, join: &Join) {
         let request = &join.request;
         if !self.accepts(cx, &request.member_id) {
             self.evict(cx, &request.member_id);
@@ -108,11 +108,11 @@ impl Group {
         let size_max = usize::try_from(cx.config.group_max_size).unwrap_or(0);
         let member = self.members.get(member_id);
         match self.state {
-            GroupState::Empty | GroupState::Dead => true,
-            GroupState::PreparingRebalance => {
+            ClassicState::Empty | ClassicState::Dead => true,
+            ClassicState::PreparingRebalance => {
                 member.is_some_and(|member| member.awaiting_join.is_some()) || self.awaiting_joins < size_max
             }
-            GroupState::CompletingRebalance | GroupState::Stable => {
+            ClassicState::CompletingRebalance | ClassicState::Stable => {
                 member.is_some() || self.members.len() < size_max
             }
         }
@@ -153,20 +153,20 @@ impl Group {
         let unchanged = self.members.get(member_id).is_some_and(|member| member.matches(&request.protocols));
         match self.state {
             // The first reply may have been lost: the generation stands, so it is told again.
-            GroupState::CompletingRebalance if unchanged => {
+            ClassicState::CompletingRebalance if unchanged => {
                 cx.join_reply(join.reply, self.join_response(member_id))
             }
             // Nothing new from a follower. A leader asks for a rebalance by this, as when a topic has grown.
-            GroupState::Stable if unchanged && !self.is_leader(member_id) => {
+            ClassicState::Stable if unchanged && !self.is_leader(member_id) => {
                 cx.join_reply(join.reply, self.join_response(member_id));
             }
-            GroupState::PreparingRebalance | GroupState::CompletingRebalance | GroupState::Stable => {
+            ClassicState::PreparingRebalance | ClassicState::CompletingRebalance | ClassicState::Stable => {
                 self.answer_superseded_join(cx, member_id);
                 self.update(member_id, join.change());
                 join.park(cx);
                 self.members_changed(cx);
             }
-            GroupState::Empty | GroupState::Dead => join.refuse(cx, ErrorCode::UnknownMemberId),
+            ClassicState::Empty | ClassicState::Dead => join.refuse(cx, ErrorCode::UnknownMemberId),
         }
     }
 
@@ -185,7 +185,7 @@ impl Group {
             awaiting_sync: None,
             deadline: None,
         };
-        if self.state == GroupState::PreparingRebalance && self.previous_state == GroupState::Empty {
+        if self.state == ClassicState::PreparingRebalance && self.previous_state == ClassicState::Empty {
             self.new_member_added = true;
         }
         // A new member cannot send heartbeats while its first JoinGroup is parked: it gets a longer time, not none.
@@ -218,16 +218,16 @@ impl Group {
         self.update(&member_id, join.change());
         join.park(cx);
         match self.state {
-            GroupState::Stable if self.select_protocol() == self.protocol_name => {
+            ClassicState::Stable if self.select_protocol() == self.protocol_name => {
                 // The assignment stands; only the new id must last.
-                cx.outcome.append_applied(super::state::group_record(self));
+                cx.outcome.append_applied(super::record::group_record(self));
                 let response = self.replaced_response(join.client.version, &member_id, old_leader);
                 if let Some(reply) = self.take_join(&member_id) {
                     cx.join_reply(reply, response);
                 }
             }
             // The leader may be assigning to the old id by now.
-            GroupState::CompletingRebalance => self.prepare_rebalance(cx),
+            ClassicState::CompletingRebalance => self.prepare_rebalance(cx),
             _ => self.members_changed(cx),
         }
     }
@@ -247,7 +247,7 @@ impl Group {
             cx.join_reply(reply, JoinGroupResponse { member_id: member_id.clone(), ..join_error(code) });
         }
         if let Some(reply) = self.take_sync(member_id) {
-            cx.sync_reply(reply, super::api::sync_error(code));
+            cx.sync_reply(reply, crate::group::api::sync_error(code));
         }
     }
 

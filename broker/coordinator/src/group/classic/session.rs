@@ -1,26 +1,33 @@
 //! What a member does once it has joined: SyncGroup, Heartbeat, LeaveGroup; and what happens to it when it does not.
 
-use bytes::Bytes;
 use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
 use strata_protocol::Str;
 use strata_protocol::messages::leave_group_request::MemberIdentity;
 use strata_protocol::messages::leave_group_response::MemberResponse;
 use strata_protocol::messages::{
     HeartbeatRequest, LeaveGroupRequest, LeaveGroupResponse, SyncGroupRequest, SyncGroupResponse,
 };
-use strata_types::ErrorCode;
+use strata_types::{ErrorCode, TimestampMs};
 
-use super::api::{GroupResponse, leave_reply, sync_error};
-use super::classic::{Group, GroupState};
 use super::rebalance::Context;
-use super::state::group_record;
+use super::record::group_record;
+use super::{ClassicGroup, ClassicState};
+use crate::group::api::{GroupResponse, leave_reply, sync_error};
 use crate::shard::ReplyId;
 
 /// From here on LeaveGroup names several members, and answers for each.
 const LEAVE_VERSION_WITH_MEMBERS: i16 = 3;
 
-impl Group {
-    pub(super) fn sync(&mut self, cx: &mut Context<'_>, request: &SyncGroupRequest, reply: ReplyId) {
+impl ClassicGroup {
+    pub(in crate::group) fn sync(
+        &mut self,
+        cx: &mut Context<'_>,
+        request: &SyncGroupRequest,
+        reply: ReplyId,
+    ) {
         if let Err(code) = self.validate_sync(request) {
             cx.sync_reply(reply, sync_error(code));
             return;
@@ -29,7 +36,7 @@ impl Group {
         if self.pending_syncs.is_empty() {
             self.sync_deadline = None;
         }
-        if self.state == GroupState::Stable {
+        if self.state == ClassicState::Stable {
             cx.sync_reply(reply, self.sync_response(&request.member_id));
             return;
         }
@@ -59,9 +66,9 @@ impl Group {
             return Err(ErrorCode::InconsistentGroupProtocol);
         }
         match self.state {
-            GroupState::Empty | GroupState::Dead => Err(ErrorCode::UnknownMemberId),
-            GroupState::PreparingRebalance => Err(ErrorCode::RebalanceInProgress),
-            GroupState::CompletingRebalance | GroupState::Stable => Ok(()),
+            ClassicState::Empty | ClassicState::Dead => Err(ErrorCode::UnknownMemberId),
+            ClassicState::PreparingRebalance => Err(ErrorCode::RebalanceInProgress),
+            ClassicState::CompletingRebalance | ClassicState::Stable => Ok(()),
         }
     }
 
@@ -78,7 +85,7 @@ impl Group {
             self.prepare_rebalance(cx);
             return;
         }
-        self.enter(GroupState::Stable, cx.now);
+        self.enter(ClassicState::Stable, cx.now);
         for member_id in self.member_ids() {
             let waiting = self.take_sync(&member_id);
             let Some(member) = self.member_mut(&member_id) else { continue };
@@ -94,7 +101,11 @@ impl Group {
         cx.outcome.append_applied(group_record(self));
     }
 
-    pub(super) fn heartbeat(&mut self, cx: &mut Context<'_>, request: &HeartbeatRequest) -> ErrorCode {
+    pub(in crate::group) fn heartbeat(
+        &mut self,
+        cx: &mut Context<'_>,
+        request: &HeartbeatRequest,
+    ) -> ErrorCode {
         if let Err(code) = self.validate_member(&request.member_id, request.group_instance_id.as_ref()) {
             return code;
         }
@@ -103,20 +114,20 @@ impl Group {
         }
         self.touch(cx, &request.member_id);
         match self.state {
-            GroupState::Empty | GroupState::Dead => ErrorCode::UnknownMemberId,
-            GroupState::PreparingRebalance => ErrorCode::RebalanceInProgress,
-            GroupState::CompletingRebalance | GroupState::Stable => ErrorCode::None,
+            ClassicState::Empty | ClassicState::Dead => ErrorCode::UnknownMemberId,
+            ClassicState::PreparingRebalance => ErrorCode::RebalanceInProgress,
+            ClassicState::CompletingRebalance | ClassicState::Stable => ErrorCode::None,
         }
     }
 
     /// The member has shown that it lives.
-    pub(super) fn touch(&mut self, cx: &mut Context<'_>, member_id: &str) {
+    pub(in crate::group) fn touch(&mut self, cx: &mut Context<'_>, member_id: &str) {
         if let Some(member) = self.member_mut(member_id) {
             cx.renew_session(member);
         }
     }
 
-    pub(super) fn leave(
+    pub(in crate::group) fn leave(
         &mut self,
         cx: &mut Context<'_>,
         request: &LeaveGroupRequest,
@@ -132,9 +143,9 @@ impl Group {
             .collect();
         if members.iter().any(|member| member.error_code == ErrorCode::None as i16) {
             match self.state {
-                GroupState::Stable | GroupState::CompletingRebalance => self.prepare_rebalance(cx),
-                GroupState::PreparingRebalance => self.complete_join_if_all_joined(cx),
-                GroupState::Empty | GroupState::Dead => {}
+                ClassicState::Stable | ClassicState::CompletingRebalance => self.prepare_rebalance(cx),
+                ClassicState::PreparingRebalance => self.complete_join_if_all_joined(cx),
+                ClassicState::Empty | ClassicState::Dead => {}
             }
         }
         left(members, version)
@@ -157,7 +168,7 @@ impl Group {
     }
 
     /// Does all that is due in this group.
-    pub(super) fn expire(&mut self, cx: &mut Context<'_>) {
+    pub(in crate::group) fn expire(&mut self, cx: &mut Context<'_>) {
         let now = cx.now;
         if self.join_phase.is_some_and(|phase| phase.deadline <= now) {
             self.join_phase_expired(cx);
@@ -193,33 +204,33 @@ impl Group {
         tracing::info!(group = %self.id, member = %member_id, "a member's session has ended");
         self.evict(cx, member_id);
         match self.state {
-            GroupState::Stable | GroupState::CompletingRebalance => self.prepare_rebalance(cx),
-            GroupState::PreparingRebalance => self.complete_join_after_removal(cx),
-            GroupState::Empty | GroupState::Dead => {}
+            ClassicState::Stable | ClassicState::CompletingRebalance => self.prepare_rebalance(cx),
+            ClassicState::PreparingRebalance => self.complete_join_after_removal(cx),
+            ClassicState::Empty | ClassicState::Dead => {}
         }
     }
 
     fn complete_join_after_removal(&mut self, cx: &mut Context<'_>) {
-        if self.state == GroupState::PreparingRebalance && self.all_joined() {
+        if self.state == ClassicState::PreparingRebalance && self.all_joined() {
             self.complete_join(cx);
         }
     }
 }
 
 /// Of a group that does not exist, nobody is a member.
-pub(super) fn leave_unknown_group(request: &LeaveGroupRequest, version: i16) -> LeaveGroupResponse {
+pub(in crate::group) fn leave_unknown_group(request: &LeaveGroupRequest, version: i16) -> LeaveGroupResponse {
     let members = leaving(request, version).into_iter();
     left(members.map(|identity| leave_result(identity, ErrorCode::UnknownMemberId)).collect(), version)
 }
 
-fn leaving(request: &LeaveGroupRequest, version: i16) -> Vec<MemberIdentity> {
+pub(in crate::group) fn leaving(request: &LeaveGroupRequest, version: i16) -> Vec<MemberIdentity> {
     if version >= LEAVE_VERSION_WITH_MEMBERS {
         return request.members.clone();
     }
     vec![MemberIdentity { member_id: request.member_id.clone(), ..Default::default() }]
 }
 
-fn leave_result(identity: MemberIdentity, code: ErrorCode) -> MemberResponse {
+pub(in crate::group) fn leave_result(identity: MemberIdentity, code: ErrorCode) -> MemberResponse {
     MemberResponse {
         member_id: identity.member_id,
         group_instance_id: identity.group_instance_id,
@@ -229,10 +240,31 @@ fn leave_result(identity: MemberIdentity, code: ErrorCode) -> MemberResponse {
 }
 
 /// Old versions have one error code for the one member.
-fn left(members: Vec<MemberResponse>, version: i16) -> LeaveGroupResponse {
+pub(in crate::group) fn left(members: Vec<MemberResponse>, version: i16) -> LeaveGroupResponse {
     if version >= LEAVE_VERSION_WITH_MEMBERS {
         return leave_reply(ErrorCode::None, members);
     }
     let error_code = members.first().map_or(0, |member| member.error_code);
     LeaveGroupResponse { error_code, ..Default::default() }
+}
+
+impl ClassicGroup {
+    /// Operations were undone, and with them some replies that members here wait for. Every session starts anew, as
+    /// heartbeats were undone too.
+    pub(in crate::group) fn forget_replies(&mut self, now: TimestampMs, is_open: &dyn Fn(ReplyId) -> bool) {
+        for member_id in self.member_ids() {
+            let Some(member) = self.members.get_mut(&member_id).map(Arc::make_mut) else { continue };
+            if !member.is_new {
+                member.deadline = Some(now + i64::from(member.session_timeout_ms));
+            }
+            if member.awaiting_join.is_some_and(|reply| !is_open(reply)) {
+                member.awaiting_join = None;
+                self.awaiting_joins -= 1;
+            }
+            if member.awaiting_sync.is_some_and(|reply| !is_open(reply)) {
+                member.awaiting_sync = None;
+                self.pending_syncs.insert(member_id);
+            }
+        }
+    }
 }

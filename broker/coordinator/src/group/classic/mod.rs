@@ -9,6 +9,13 @@
 //!
 //! What the protocol's own data say (subscriptions, assignments) is opaque here: bytes in, bytes out.
 
+mod join;
+mod rebalance;
+pub(in crate::group) mod record;
+mod rules;
+mod session;
+mod shard;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,10 +25,14 @@ use strata_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use strata_protocol::messages::join_group_response::JoinGroupResponseMember;
 use strata_types::{ErrorCode, TimestampMs};
 
+pub(in crate::group) use self::join::{Join, VERSION_WITH_REQUIRED_MEMBER_ID};
+pub(in crate::group) use self::rebalance::Context;
+pub(in crate::group) use self::rules::CONSUMER_PROTOCOL_TYPE;
+pub(in crate::group) use self::session::{leave_result, leave_unknown_group, leaving, left};
 use crate::shard::ReplyId;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GroupState {
+pub enum ClassicState {
     Empty,
     PreparingRebalance,
     CompletingRebalance,
@@ -30,7 +41,7 @@ pub enum GroupState {
     Dead,
 }
 
-impl GroupState {
+impl ClassicState {
     /// As Kafka's tools print it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -43,90 +54,90 @@ impl GroupState {
     }
 }
 
-/// A clone shares all that is in maps; [`Group`]s live in persistent maps themselves.
+/// A clone shares all that is in maps; [`ClassicGroup`]s live in persistent maps themselves.
 #[derive(Debug, Clone)]
-pub struct Group {
-    pub(super) id: Str,
-    pub(super) state: GroupState,
-    pub(super) previous_state: GroupState,
-    pub(super) state_since: Option<TimestampMs>,
-    pub(super) generation: i32,
-    pub(super) protocol_type: Option<Str>,
-    pub(super) protocol_name: Option<Str>,
-    pub(super) leader: Option<Str>,
-    pub(super) members: OrdMap<Str, Arc<Member>>,
+pub struct ClassicGroup {
+    pub(in crate::group) id: Str,
+    pub(in crate::group) state: ClassicState,
+    pub(in crate::group) previous_state: ClassicState,
+    pub(in crate::group) state_since: Option<TimestampMs>,
+    pub(in crate::group) generation: i32,
+    pub(in crate::group) protocol_type: Option<Str>,
+    pub(in crate::group) protocol_name: Option<Str>,
+    pub(in crate::group) leader: Option<Str>,
+    pub(in crate::group) members: OrdMap<Str, Arc<Member>>,
     /// `group.instance.id` → member id (KIP-345).
-    pub(super) static_members: OrdMap<Str, Str>,
+    pub(in crate::group) static_members: OrdMap<Str, Str>,
     /// Member ids given out and not yet used (KIP-394), with the end of each one's session.
-    pub(super) pending_joins: OrdMap<Str, TimestampMs>,
+    pub(in crate::group) pending_joins: OrdMap<Str, TimestampMs>,
     /// Members of this generation that have not sent SyncGroup.
-    pub(super) pending_syncs: OrdSet<Str>,
+    pub(in crate::group) pending_syncs: OrdSet<Str>,
     /// How many members support each protocol.
     supported: OrdMap<Str, usize>,
-    pub(super) awaiting_joins: usize,
-    pub(super) join_phase: Option<JoinPhase>,
-    pub(super) sync_deadline: Option<TimestampMs>,
+    pub(in crate::group) awaiting_joins: usize,
+    pub(in crate::group) join_phase: Option<JoinPhase>,
+    pub(in crate::group) sync_deadline: Option<TimestampMs>,
     /// Whether somebody joined since the initial rebalance was last put off.
-    pub(super) new_member_added: bool,
+    pub(in crate::group) new_member_added: bool,
 }
 
 /// How the join phase under way ends, at the latest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct JoinPhase {
-    pub(super) deadline: TimestampMs,
+pub(in crate::group) struct JoinPhase {
+    pub(in crate::group) deadline: TimestampMs,
     /// Set in a group that was empty: more members are waited for.
-    pub(super) initial: Option<InitialDelay>,
+    pub(in crate::group) initial: Option<InitialDelay>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct InitialDelay {
-    pub(super) delay_ms: i64,
-    pub(super) remaining_ms: i64,
+pub(in crate::group) struct InitialDelay {
+    pub(in crate::group) delay_ms: i64,
+    pub(in crate::group) remaining_ms: i64,
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Member {
-    pub(super) id: Str,
-    pub(super) instance_id: Option<Str>,
-    pub(super) client_id: Str,
-    pub(super) client_host: Str,
-    pub(super) rebalance_timeout_ms: i32,
-    pub(super) session_timeout_ms: i32,
+pub(in crate::group) struct Member {
+    pub(in crate::group) id: Str,
+    pub(in crate::group) instance_id: Option<Str>,
+    pub(in crate::group) client_id: Str,
+    pub(in crate::group) client_host: Str,
+    pub(in crate::group) rebalance_timeout_ms: i32,
+    pub(in crate::group) session_timeout_ms: i32,
     /// Name and metadata, in the member's order of preference.
-    pub(super) protocols: Arc<[(Str, Bytes)]>,
-    pub(super) assignment: Bytes,
+    pub(in crate::group) protocols: Arc<[(Str, Bytes)]>,
+    pub(in crate::group) assignment: Bytes,
     /// Has not yet had its first join reply.
-    pub(super) is_new: bool,
-    pub(super) awaiting_join: Option<ReplyId>,
-    pub(super) awaiting_sync: Option<ReplyId>,
+    pub(in crate::group) is_new: bool,
+    pub(in crate::group) awaiting_join: Option<ReplyId>,
+    pub(in crate::group) awaiting_sync: Option<ReplyId>,
     /// The end of its session; none while it waits for a reply, as it cannot send heartbeats then.
-    pub(super) deadline: Option<TimestampMs>,
+    pub(in crate::group) deadline: Option<TimestampMs>,
 }
 
 impl Member {
     /// Whether it is the member that it was: the same protocols, with the same metadata, in the same order.
-    pub(super) fn matches(&self, protocols: &[JoinGroupRequestProtocol]) -> bool {
+    pub(in crate::group) fn matches(&self, protocols: &[JoinGroupRequestProtocol]) -> bool {
         self.protocols.len() == protocols.len()
             && self.protocols.iter().zip(protocols).all(|(own, p)| own.0 == p.name && own.1 == p.metadata)
     }
 
-    pub(super) fn metadata(&self, protocol: &str) -> Bytes {
+    pub(in crate::group) fn metadata(&self, protocol: &str) -> Bytes {
         let found = self.protocols.iter().find(|(name, _)| &**name == protocol);
         found.map(|(_, metadata)| metadata.clone()).unwrap_or_default()
     }
 }
 
 /// Copies of a request's protocols, which do not keep the request's frame alive.
-pub(super) fn own_protocols(protocols: &[JoinGroupRequestProtocol]) -> Arc<[(Str, Bytes)]> {
+pub(in crate::group) fn own_protocols(protocols: &[JoinGroupRequestProtocol]) -> Arc<[(Str, Bytes)]> {
     protocols.iter().map(|p| (p.name.detached(), Bytes::copy_from_slice(&p.metadata))).collect()
 }
 
-impl Group {
-    pub(super) fn new(id: Str, state_since: Option<TimestampMs>) -> Self {
+impl ClassicGroup {
+    pub(in crate::group) fn new(id: Str, state_since: Option<TimestampMs>) -> Self {
         Self {
             id,
-            state: GroupState::Empty,
-            previous_state: GroupState::Dead,
+            state: ClassicState::Empty,
+            previous_state: ClassicState::Dead,
             state_since,
             generation: 0,
             protocol_type: None,
@@ -144,7 +155,7 @@ impl Group {
         }
     }
 
-    pub fn state(&self) -> GroupState {
+    pub fn state(&self) -> ClassicState {
         self.state
     }
 
@@ -161,19 +172,19 @@ impl Group {
         self.members.iter().map(|(id, member)| (id, &member.assignment))
     }
 
-    pub(super) fn is_leader(&self, member_id: &str) -> bool {
+    pub(in crate::group) fn is_leader(&self, member_id: &str) -> bool {
         self.leader.as_deref() == Some(member_id)
     }
 
-    pub(super) fn member_mut(&mut self, member_id: &str) -> Option<&mut Member> {
+    pub(in crate::group) fn member_mut(&mut self, member_id: &str) -> Option<&mut Member> {
         self.members.get_mut(member_id).map(Arc::make_mut)
     }
 
-    pub(super) fn member_ids(&self) -> Vec<Str> {
+    pub(in crate::group) fn member_ids(&self) -> Vec<Str> {
         self.members.keys().cloned().collect()
     }
 
-    pub(super) fn enter(&mut self, state: GroupState, now: TimestampMs) {
+    pub(in crate::group) fn enter(&mut self, state: ClassicState, now: TimestampMs) {
         tracing::debug!(group = %self.id, from = self.state.name(), to = state.name(), generation = self.generation);
         self.previous_state = self.state;
         self.state = state;
@@ -181,7 +192,7 @@ impl Group {
     }
 
     /// Kafka's `ClassicGroup.add`: the first member sets the group's protocol type, and leads it.
-    pub(super) fn add(&mut self, member: Member, protocol_type: Str) {
+    pub(in crate::group) fn add(&mut self, member: Member, protocol_type: Str) {
         if self.members.is_empty() {
             self.protocol_type = Some(protocol_type);
         }
@@ -196,7 +207,7 @@ impl Group {
     }
 
     /// Takes out a member or a pending member; whoever leads is replaced. The caller has answered its requests.
-    pub(super) fn remove(&mut self, member_id: &str) -> Option<Arc<Member>> {
+    pub(in crate::group) fn remove(&mut self, member_id: &str) -> Option<Arc<Member>> {
         let removed = self.members.remove(member_id);
         if let Some(member) = &removed {
             self.count_protocols(&member.protocols, -1);
@@ -214,7 +225,7 @@ impl Group {
     }
 
     /// What the member says anew in a JoinGroup.
-    pub(super) fn update(&mut self, member_id: &str, change: MemberChange) {
+    pub(in crate::group) fn update(&mut self, member_id: &str, change: MemberChange) {
         let Some(member) = self.members.get_mut(member_id).map(Arc::make_mut) else { return };
         let old = std::mem::replace(&mut member.protocols, change.protocols.clone());
         member.rebalance_timeout_ms = change.rebalance_timeout_ms;
@@ -226,29 +237,29 @@ impl Group {
     }
 
     /// Takes the reply that the member's JoinGroup waits with.
-    pub(super) fn take_join(&mut self, member_id: &str) -> Option<ReplyId> {
+    pub(in crate::group) fn take_join(&mut self, member_id: &str) -> Option<ReplyId> {
         self.members.get(member_id)?.awaiting_join.as_ref()?;
         self.awaiting_joins -= 1;
         self.member_mut(member_id)?.awaiting_join.take()
     }
 
     /// Takes the reply that the member's SyncGroup waits with.
-    pub(super) fn take_sync(&mut self, member_id: &str) -> Option<ReplyId> {
+    pub(in crate::group) fn take_sync(&mut self, member_id: &str) -> Option<ReplyId> {
         self.members.get(member_id)?.awaiting_sync.as_ref()?;
         self.member_mut(member_id)?.awaiting_sync.take()
     }
 
-    pub(super) fn all_joined(&self) -> bool {
+    pub(in crate::group) fn all_joined(&self) -> bool {
         self.members.len() == self.awaiting_joins && self.pending_joins.is_empty()
     }
 
     /// The longest of the members'.
-    pub(super) fn rebalance_timeout_ms(&self) -> i64 {
+    pub(in crate::group) fn rebalance_timeout_ms(&self) -> i64 {
         self.members.values().map(|member| i64::from(member.rebalance_timeout_ms)).max().unwrap_or(0).max(0)
     }
 
     /// `ClassicGroup.validateMember`: the instance id is that member's, and the member is there.
-    pub(super) fn validate_member(
+    pub(in crate::group) fn validate_member(
         &self,
         member_id: &str,
         instance_id: Option<&Str>,
@@ -264,8 +275,12 @@ impl Group {
     }
 
     /// Whether a member with these protocols could be in the group.
-    pub(super) fn supports(&self, protocol_type: &str, protocols: &[JoinGroupRequestProtocol]) -> bool {
-        if self.state == GroupState::Empty {
+    pub(in crate::group) fn supports(
+        &self,
+        protocol_type: &str,
+        protocols: &[JoinGroupRequestProtocol],
+    ) -> bool {
+        if self.state == ClassicState::Empty {
             return !protocol_type.is_empty() && !protocols.is_empty();
         }
         self.protocol_type.as_deref() == Some(protocol_type)
@@ -274,7 +289,7 @@ impl Group {
 
     /// The protocol with most votes; each member votes for the first of its own that all members support. On a tie,
     /// the first by name.
-    pub(super) fn select_protocol(&self) -> Option<Str> {
+    pub(in crate::group) fn select_protocol(&self) -> Option<Str> {
         let mut votes = std::collections::BTreeMap::<&Str, usize>::new();
         for member in self.members.values() {
             if let Some((name, _)) = member.protocols.iter().find(|(name, _)| self.supported_by_all(name)) {
@@ -286,7 +301,7 @@ impl Group {
     }
 
     /// The members as the leader gets them in its join reply.
-    pub(super) fn join_members(&self) -> Vec<JoinGroupResponseMember> {
+    pub(in crate::group) fn join_members(&self) -> Vec<JoinGroupResponseMember> {
         let protocol = self.protocol_name.as_deref().unwrap_or_default();
         let members = self.members.values().map(|member| JoinGroupResponseMember {
             member_id: member.id.clone(),
@@ -298,7 +313,7 @@ impl Group {
     }
 
     /// What the group's record costs beside assignments, at most.
-    pub(super) fn metadata_bytes(&self) -> usize {
+    pub(in crate::group) fn metadata_bytes(&self) -> usize {
         const MEMBER_OVERHEAD_BYTES: usize = 32;
         let protocol = self.protocol_name.as_deref().unwrap_or_default();
         let members = self.members.values().map(|member| {
@@ -310,7 +325,7 @@ impl Group {
     }
 
     /// When the group next has something to do.
-    pub(super) fn next_deadline(&self) -> Option<TimestampMs> {
+    pub(in crate::group) fn next_deadline(&self) -> Option<TimestampMs> {
         let members = self.members.values().filter_map(|member| member.deadline).min();
         let pending = self.pending_joins.values().copied().min();
         let join = self.join_phase.map(|phase| phase.deadline);
@@ -335,9 +350,9 @@ impl Group {
 
 /// What a JoinGroup of a known member changes.
 #[derive(Debug)]
-pub(super) struct MemberChange {
-    pub(super) protocols: Arc<[(Str, Bytes)]>,
-    pub(super) rebalance_timeout_ms: i32,
-    pub(super) session_timeout_ms: i32,
-    pub(super) awaiting_join: ReplyId,
+pub(in crate::group) struct MemberChange {
+    pub(in crate::group) protocols: Arc<[(Str, Bytes)]>,
+    pub(in crate::group) rebalance_timeout_ms: i32,
+    pub(in crate::group) session_timeout_ms: i32,
+    pub(in crate::group) awaiting_join: ReplyId,
 }
