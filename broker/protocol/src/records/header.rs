@@ -99,6 +99,12 @@ impl Attributes {
         self.0 & Self::DELETE_HORIZON != 0
     }
 
+    /// The same bits, saying whether the base timestamp is a delete horizon.
+    #[must_use]
+    pub const fn with_delete_horizon(self, has: bool) -> Self {
+        if has { Self(self.0 | Self::DELETE_HORIZON) } else { Self(self.0 & !Self::DELETE_HORIZON) }
+    }
+
     /// The same bits with another timestamp type.
     #[must_use]
     pub const fn with_timestamp_type(self, timestamp_type: TimestampType) -> Self {
@@ -220,6 +226,11 @@ impl BatchHeader {
 
     pub const fn is_transactional(&self) -> bool {
         self.attributes.is_transactional()
+    }
+
+    /// From when on the cleaner may drop the batch's tombstones, or its marker (KIP-534); `None`: it has not seen them yet.
+    pub const fn delete_horizon_ms(&self) -> Option<i64> {
+        if self.attributes.has_delete_horizon() { Some(self.base_timestamp) } else { None }
     }
 
     /// Whether an idempotent or transactional producer wrote it.

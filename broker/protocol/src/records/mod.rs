@@ -22,6 +22,7 @@ mod error;
 mod header;
 mod patch;
 mod record;
+mod retain;
 mod snappy;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ pub use error::{BatchError, BuildError};
 pub use header::{Attributes, BatchHeader, HEADER_BYTES, LOG_OVERHEAD_BYTES, MAGIC, TimestampType};
 pub use patch::{Patch, patch, patched_header, set_producer};
 pub use record::{Header, Record, RecordIter, records_of};
+pub use retain::{RawRecord, RawRecords, Retained, raw_records};
 pub use validate::{
     InvalidBatch, Origin, RECORD_ERRORS_MAX, RecordError, ValidateOptions, Validated, single_batch, validate,
 };
