@@ -124,6 +124,12 @@ pub(crate) fn read_small(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>>
     }
 }
 
+/// Gives a file the age of another.
+pub(crate) fn set_modified_as(file: &File, other: &File, path: &Path) -> Result<()> {
+    let set = || file.set_modified(other.metadata()?.modified()?);
+    set().map_err(StorageError::io("date", path))
+}
+
 pub(crate) fn create_folder(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(StorageError::io("create", path))
 }
@@ -136,7 +142,7 @@ pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
 
 /// Removes a file; one that is gone already is fine.
 pub(crate) fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
+    match faults::check("remove", path).and_then(|()| fs::remove_file(path)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StorageError::io("remove", path)(error)),
         _ => Ok(()),
     }
@@ -204,20 +210,32 @@ mod faults {
     }
 }
 
-/// Faults for tests: the operation named here fails on paths that contain the word.
+/// Faults for tests.
 #[cfg(test)]
 pub(crate) mod faults {
     use std::cell::RefCell;
     use std::io;
     use std::path::Path;
 
+    enum Fault {
+        Named(&'static str, String),
+        After(usize),
+    }
+
     thread_local! {
-        static FAULT: RefCell<Option<(&'static str, String)>> = const { RefCell::new(None) };
+        static FAULT: RefCell<Option<Fault>> = const { RefCell::new(None) };
     }
 
     /// Until the guard is dropped, `action` fails on this thread for paths that contain `word`.
     pub(crate) fn inject(action: &'static str, word: &str) -> Guard {
-        FAULT.set(Some((action, word.to_string())));
+        FAULT.set(Some(Fault::Named(action, word.to_string())));
+        Guard
+    }
+
+    /// Until the guard is dropped, everything fails on this thread after so many operations: as if the process had died
+    /// there.
+    pub(crate) fn die_after(operations: usize) -> Guard {
+        FAULT.set(Some(Fault::After(operations)));
         Guard
     }
 
@@ -230,9 +248,16 @@ pub(crate) mod faults {
     }
 
     pub(super) fn check(action: &'static str, path: &Path) -> io::Result<()> {
-        FAULT.with_borrow(|fault| match fault {
-            Some((failing, word)) if *failing == action && path.to_string_lossy().contains(word) => {
+        FAULT.with_borrow_mut(|fault| match fault {
+            Some(Fault::Named(failing, word))
+                if *failing == action && path.to_string_lossy().contains(&*word) =>
+            {
                 Err(io::ErrorKind::StorageFull.into())
+            }
+            Some(Fault::After(0)) => Err(io::ErrorKind::BrokenPipe.into()),
+            Some(Fault::After(left)) => {
+                *left -= 1;
+                Ok(())
             }
             _ => Ok(()),
         })

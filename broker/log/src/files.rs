@@ -107,3 +107,8 @@ impl FileCache {
         self.0.open.lock().files.remove(&id.0);
     }
 }
+
+/// A file that is read once, outside of any cache.
+pub(crate) fn open(path: &Path) -> Result<Arc<File>, StorageError> {
+    disk::open_existing(path).map(Arc::new)
+}

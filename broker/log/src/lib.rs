@@ -3,6 +3,7 @@
 //! ```text
 //! <data folder>/
 //!   recovery-point-offset-checkpoint  log-start-offset-checkpoint  replication-offset-checkpoint
+//!   cleaner-offset-checkpoint
 //!   <topic>-<partition>/
 //!     00000000000000000000.log        record batches, one behind the other
 //!     00000000000000000000.index      offset → position, every few kilobytes
@@ -13,12 +14,13 @@
 //! ```
 //!
 //! A [`LogManager`] opens a data folder and recovers its [`Log`]s; a [`Flusher`] makes what was appended durable, for
-//! all logs together. Reads are ranges of files that the kernel can send by itself. What is older than the local log is
+//! all logs together; a [`LogCleaner`] compacts those whose topics ask for it. Reads are ranges of files that the kernel can send by itself. What is older than the local log is
 //! asked of a [`RemoteLog`], which the archive implements.
 //!
 //! Everything here is synchronous and may block on the disk.
 
 mod checkpoint;
+mod cleaner;
 mod config;
 mod disk;
 mod epochs;
@@ -35,6 +37,7 @@ mod transactions;
 #[cfg(test)]
 mod tests;
 
+pub use cleaner::{CleanReport, CleanerHost, CleanerOptions, CleanerStats, LogCleaner, UNCLEANABLE_RETRY};
 pub use config::{
     CleanupPolicy, CompressionType, ConfigDef, ConfigError, ConfigKind, Durability, LogConfig, Retention,
 };

@@ -12,6 +12,7 @@ use crate::{FileCache, Flusher, Log, LogConfig, LogListener, StorageError, check
 const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 const LOG_STARTS: &str = "log-start-offset-checkpoint";
 const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
+const CLEANED: &str = "cleaner-offset-checkpoint";
 
 /// There while no process has the folder open, and the last one closed it properly.
 const CLEAN_MARKER: &str = ".kafka_cleanshutdown";
@@ -217,6 +218,15 @@ impl LogManager {
         Ok(())
     }
 
+    /// Writes down up to where logs are compacted, so that the next start need not begin anew.
+    pub fn checkpoint_cleaned(&self) -> Result<(), StorageError> {
+        let _one_at_a_time = self.0.checkpoints.lock();
+        let logs = self.logs();
+        let cleaned: Vec<_> =
+            logs.iter().filter_map(|log| Some((log.partition(), log.cleaned_until()?))).collect();
+        checkpoint::write_offsets(&self.0.dir.join(CLEANED), cleaned.into_iter())
+    }
+
     /// Flushes and completes every log, so that the next start has nothing to recover. Nothing can be appended any
     /// more.
     pub fn close(&self) -> Result<(), StorageError> {
@@ -261,8 +271,8 @@ fn open_logs(
             BTreeMap::new()
         })
     };
-    let (points, starts, high_watermarks) =
-        (known(RECOVERY_POINTS), known(LOG_STARTS), known(HIGH_WATERMARKS));
+    let (points, starts, high_watermarks, cleaned) =
+        (known(RECOVERY_POINTS), known(LOG_STARTS), known(HIGH_WATERMARKS), known(CLEANED));
     let mut found = Vec::new();
     for name in disk::list(dir)? {
         if let Some(partition) = partition_of(&name).filter(|at| at.topic.as_str() != METADATA_TOPIC)
@@ -277,6 +287,7 @@ fn open_logs(
             recovery_point: points.get(partition).copied().unwrap_or(Offset::ZERO),
             log_start_offset: starts.get(partition).copied(),
             high_watermark: high_watermarks.get(partition).copied().unwrap_or(Offset::ZERO),
+            cleaned_until: cleaned.get(partition).copied(),
         };
         Log::open(LogOptions {
             dir: dir.join(partition.to_string()),

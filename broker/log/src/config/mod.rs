@@ -222,6 +222,9 @@ impl LogConfig {
         {
             return invalid("local.retention.bytes", "it must not be above retention.bytes");
         }
+        if self.remote_storage_enable && self.cleanup_policy.compact {
+            return invalid("cleanup.policy", "a topic with remote.storage.enable cannot be compacted");
+        }
         if self.remote_storage_enable
             && self.local_retention_ms == Retention::Unlimited
             && self.retention_ms.is_some()
@@ -292,6 +295,16 @@ mod tests {
         assert_eq!(config.local_ms(), Some(9));
         let config = LogConfig::from_map([("retention.ms", "10")]).unwrap();
         assert_eq!(config.local_ms(), Some(10));
+    }
+
+    #[test]
+    fn an_archived_topic_is_not_compacted() {
+        for policy in ["compact", "compact,delete"] {
+            assert!(
+                LogConfig::from_map([("cleanup.policy", policy), ("remote.storage.enable", "true")]).is_err()
+            );
+        }
+        assert!(LogConfig::from_map([("cleanup.policy", ""), ("remote.storage.enable", "true")]).is_ok());
     }
 
     #[test]

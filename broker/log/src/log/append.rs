@@ -189,7 +189,8 @@ impl Log {
             }
             _ => 0,
         };
-        age > config.segment_ms.saturating_sub(jitter)
+        let compact_ms = if config.cleanup_policy.compact { config.max_compaction_lag_ms } else { i64::MAX };
+        age > config.segment_ms.min(compact_ms).saturating_sub(jitter)
     }
 
     /// One positioned write for all batches: patched headers, shared bodies. If it fails, the file is cut back to what

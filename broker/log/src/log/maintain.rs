@@ -44,6 +44,7 @@ impl Log {
         shared.durable = shared.durable.min(end);
         shared.high_watermark = shared.high_watermark.min(end);
         shared.start = shared.start.min(end);
+        shared.cleaned_until = shared.cleaned_until.map(|until| until.min(end));
         let base = shared.active().base();
         shared.flushed_base = shared.flushed_base.min(base);
         for snapshot in producers::list(&self.dir())?.into_iter().filter(|at| *at > end) {
@@ -73,6 +74,7 @@ impl Log {
         shared.epochs.truncate_end(Offset::ZERO)?;
         (shared.start, shared.durable, shared.high_watermark) = (offset, offset, offset);
         (shared.flushed_base, shared.folder_changed) = (offset, true);
+        shared.cleaned_until = None;
         writer.producers = producers::Producers::default();
         shared.transactions = crate::transactions::Transactions::default();
         Ok(())
@@ -108,16 +110,14 @@ impl Log {
         self.check_online()?;
         let config = self.config();
         let mut writer = self.writer.lock();
-        let (mut remove, all) = self.expired(&config, now, archived_until);
+        let (remove, all) = self.expired(&config, now, archived_until);
         if remove == 0 {
             return Ok(RetentionOutcome::default());
         }
         if all {
             self.roll_locked(&mut writer, now)?;
-            // An empty active segment does not roll, and stays.
-            remove = remove.min(self.shared.read().segments.len() - 1);
         }
-        let removed: Vec<_> = {
+        let mut removed: Vec<_> = {
             let mut shared = self.shared.write();
             let first_kept = shared.segments[remove].base();
             if config.remote_storage_enable {
@@ -131,8 +131,9 @@ impl Log {
             shared.segments.drain(..remove).collect()
         };
         let mut outcome = RetentionOutcome::default();
-        for segment in &removed {
-            segment.remove()?;
+        let dir = self.dir();
+        for segment in &mut removed {
+            self.doom(segment.retire(&dir)?, now)?;
             outcome.segments_removed += 1;
             outcome.bytes_removed += segment.bytes();
         }
@@ -159,8 +160,13 @@ impl Log {
         let total: u64 = shared.segments.iter().map(Segment::bytes).sum();
         let mut over = keep_bytes.map_or(0, |keep| total.saturating_sub(keep));
         let mut count = 0;
-        for segment in shared.segments.iter().filter(|segment| segment.bytes() > 0) {
-            let end = segment.end();
+        for (at, segment) in shared.segments.iter().enumerate() {
+            let next = shared.segments.get(at + 1).map(Segment::base);
+            // Compaction may have left a sealed segment empty; an active one that is, stays.
+            if next.is_none() && segment.bytes() == 0 {
+                break;
+            }
+            let end = next.unwrap_or(segment.end());
             if end > limit && end > shared.start {
                 break;
             }
@@ -174,14 +180,13 @@ impl Log {
             over = over.saturating_sub(segment.bytes());
             count += 1;
         }
-        // Only the active one can be empty.
-        let with_content = shared.segments.len() - usize::from(shared.active().bytes() == 0);
-        (count, count == with_content && shared.active().bytes() > 0)
+        (count, count == shared.segments.len())
     }
 
-    /// Forgets idle producers. Cheap; call it every few minutes.
+    /// Forgets idle producers, and removes files whose time is over. Cheap; call it every few seconds.
     pub fn housekeep(&self, now: TimestampMs) {
         self.writer.lock().producers.expire(now);
+        self.remove_doomed(now);
     }
 
     /// Writes down what recovery starts from, and tells the recovery point.

@@ -10,10 +10,12 @@
 //! that reads never wait for the disk. Everything that changes the log takes the locks in this order: writer, shared.
 
 mod append;
+mod compact;
 mod flush;
 mod maintain;
 mod read;
 mod recover;
+mod swap;
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -52,6 +54,8 @@ pub struct Recovery {
     pub recovery_point: Offset,
     pub log_start_offset: Option<Offset>,
     pub high_watermark: Offset,
+    /// Up to where the log was compacted.
+    pub cleaned_until: Option<Offset>,
 }
 
 impl Default for Recovery {
@@ -62,6 +66,7 @@ impl Default for Recovery {
             recovery_point: Offset::ZERO,
             log_start_offset: None,
             high_watermark: Offset::ZERO,
+            cleaned_until: None,
         }
     }
 }
@@ -112,6 +117,8 @@ pub struct Log {
     shared: RwLock<Shared>,
     offline: OnceLock<Arc<StorageError>>,
     deleted: AtomicBool,
+    /// Files that nobody needs any more, and when they may go (`file.delete.delay.ms`).
+    doomed: Mutex<Vec<(TimestampMs, PathBuf)>>,
     pub(crate) flush_requested: AtomicBool,
 }
 
@@ -137,6 +144,8 @@ struct Shared {
     folder_is_new: bool,
     /// Counts truncations, so that a flush that was overtaken by one claims nothing.
     truncations: u64,
+    /// Up to where the log was compacted.
+    cleaned_until: Option<Offset>,
 }
 
 impl Log {

@@ -18,20 +18,21 @@ use parking_lot::{Mutex, RwLock};
 use strata_protocol::records::Origin;
 use strata_types::{Offset, TopicId};
 
-use super::{Log, LogOptions, RecoveryReport, Shared, Trust, Writer};
+use super::{Log, LogOptions, RecoveryReport, Shared, Trust, Writer, swap};
 use crate::epochs::EpochCache;
 use crate::producers::{self, Change, Producers, Verdict, path_of};
-use crate::segment::{Believed, Segment};
+use crate::segment::{Believed, CLEANED, DELETED, Segment};
 use crate::transactions::Transactions;
 use crate::{StorageError, checkpoint, disk};
 
-/// Names that Kafka gives files it is about to remove or has not finished.
-const LEFTOVERS: [&str; 4] = [".deleted", ".cleaned", ".swap", ".tmp"];
+/// Names of files that were about to be removed or are not finished.
+const LEFTOVERS: [&str; 3] = [DELETED, CLEANED, ".tmp"];
 
 pub(super) fn open(options: LogOptions) -> Result<Log, StorageError> {
     let LogOptions { dir, partition, topic_id, config, files, recovery, now } = options;
     disk::create_folder(&dir)?;
     check_topic_id(&dir, topic_id)?;
+    swap::finish(&dir)?;
     let bases = sweep(&dir)?;
     let mut report = RecoveryReport { segments: bases.len(), ..RecoveryReport::default() };
     let mut segments =
@@ -54,6 +55,7 @@ pub(super) fn open(options: LogOptions) -> Result<Log, StorageError> {
         folder_changed: true,
         folder_is_new: report.segments == 0,
         truncations: 0,
+        cleaned_until: recovery.cleaned_until,
     };
     let end = shared.end();
     shared.epochs.truncate_end(end)?;
@@ -82,6 +84,7 @@ pub(super) fn open(options: LogOptions) -> Result<Log, StorageError> {
         shared: RwLock::new(shared),
         offline: OnceLock::new(),
         deleted: AtomicBool::new(false),
+        doomed: Mutex::default(),
         flush_requested: AtomicBool::new(false),
     })
 }
@@ -166,10 +169,14 @@ fn check_topic_id(dir: &Path, topic_id: TopicId) -> Result<(), StorageError> {
     }
 }
 
+/// The offset that a file's name begins with.
+pub(super) fn base_of(name: &str) -> Option<Offset> {
+    name.split_once('.').and_then(|(base, _)| base.parse().ok().map(Offset))
+}
+
 /// Removes what no log needs, and tells the segments' base offsets, rising.
 fn sweep(dir: &Path) -> Result<Vec<Offset>, StorageError> {
     let names = disk::list(dir)?;
-    let base_of = |name: &str| name.split_once('.').and_then(|(base, _)| base.parse().ok().map(Offset));
     let mut bases: Vec<_> =
         names.iter().filter(|name| name.ends_with(".log")).filter_map(|name| base_of(name)).collect();
     bases.sort_unstable();

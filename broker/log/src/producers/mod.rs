@@ -10,6 +10,7 @@ use strata_types::{Offset, ProducerEpoch, ProducerId, TimestampMs};
 
 pub(crate) use self::snapshot::{list, path_of};
 use crate::AppendError;
+use crate::cleaner::LastOfProducer;
 
 /// How many batches of a producer are remembered: as many as a producer may have in flight.
 pub(crate) const BATCHES_REMEMBERED_MAX: usize = 5;
@@ -206,6 +207,15 @@ impl Producers {
             current_txn_start_offset: producer.txn_start,
         };
         self.producers.iter().map(info).collect()
+    }
+
+    /// Each one's last batch and epoch.
+    pub(crate) fn last_of_each(&self) -> HashMap<ProducerId, LastOfProducer> {
+        let last = |(id, producer): (&ProducerId, &Producer)| {
+            let offset = producer.batches.back().map(|batch| batch.last_offset);
+            (*id, LastOfProducer { offset, epoch: producer.epoch })
+        };
+        self.producers.iter().map(last).collect()
     }
 
     /// Where each open transaction began.

@@ -8,9 +8,8 @@
 //! New entries are kept in memory and written in blocks; what a crash loses of them, recovery makes again from the
 //! log. Look-ups search the file, so that an index costs no memory.
 
-use std::path::PathBuf;
-
 use std::io::IoSlice;
+use std::path::{Path, PathBuf};
 
 use crate::files::{FileId, OpenFile};
 use crate::{FileCache, StorageError, disk};
@@ -165,6 +164,16 @@ impl<E: Entry> Index<E> {
 
     pub(super) fn open_file(&self) -> Result<OpenFile, StorageError> {
         Ok(OpenFile { file: self.open()?, path: self.path.clone() })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn rename(&mut self, to: PathBuf) -> Result<(), StorageError> {
+        disk::rename(&self.path, &to)?;
+        self.path = to;
+        Ok(())
     }
 
     pub(super) fn remove(&self) -> Result<(), StorageError> {

@@ -1,6 +1,7 @@
 //! A segment: the batches from one offset on, in one file, with its indexes.
 
 mod index;
+mod names;
 mod scan;
 mod transactions;
 
@@ -12,6 +13,8 @@ use strata_protocol::records::{Batch, BatchHeader};
 use strata_types::{Offset, TimestampMs};
 
 use self::index::{Index, OffsetEntry, TimeEntry};
+use self::names::named;
+pub(crate) use self::names::{CLEANED, DELETED, SWAP, file_path, with_suffix};
 pub(crate) use self::scan::{Located, Scan};
 pub use self::transactions::AbortedTxn;
 use self::transactions::TxnIndex;
@@ -20,11 +23,6 @@ use crate::{FileCache, StorageError, disk};
 
 /// Positions within a segment are 31 bits in its index.
 pub(crate) const SEGMENT_BYTES_MAX: u64 = i32::MAX as u64;
-
-/// `<folder>/<20 digits of base offset>.<extension>`
-pub(crate) fn file_path(folder: &Path, base: Offset, extension: &str) -> PathBuf {
-    folder.join(format!("{:020}.{extension}", base.0))
-}
 
 /// The largest timestamp of a segment, and the last offset of the batch that has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,17 +57,38 @@ impl Segment {
         files: &FileCache,
         now: TimestampMs,
     ) -> Result<Self, StorageError> {
-        let path = file_path(folder, base, "log");
+        Self::create_named(folder, base, files, now, "")
+    }
+
+    /// A new, empty segment that is to replace others: its files have names of their own until it does.
+    pub(crate) fn create_cleaned(
+        folder: &Path,
+        base: Offset,
+        files: &FileCache,
+        now: TimestampMs,
+    ) -> Result<Self, StorageError> {
+        disk::remove(&named(folder, base, "txnindex", CLEANED))?;
+        Self::create_named(folder, base, files, now, CLEANED)
+    }
+
+    fn create_named(
+        folder: &Path,
+        base: Offset,
+        files: &FileCache,
+        now: TimestampMs,
+        suffix: &str,
+    ) -> Result<Self, StorageError> {
+        let path = named(folder, base, "log", suffix);
         let file = files.create(&path)?;
-        let transactions = TxnIndex::load(file_path(folder, base, "txnindex"))?;
+        let transactions = TxnIndex::load(named(folder, base, "txnindex", suffix))?;
         let segment = Self {
             base,
             files: files.clone(),
             file,
             bytes: 0,
             end: base,
-            offsets: Index::create(files, file_path(folder, base, "index"))?,
-            times: Index::create(files, file_path(folder, base, "timeindex"))?,
+            offsets: Index::create(files, named(folder, base, "index", suffix))?,
+            times: Index::create(files, named(folder, base, "timeindex", suffix))?,
             transactions,
             max_timestamp: None,
             first_timestamp: None,
@@ -277,6 +296,11 @@ impl Segment {
         i32::try_from(offset - self.base).is_ok_and(|relative| relative >= 0)
     }
 
+    /// The sizes of both indexes, in bytes.
+    pub(crate) fn index_bytes(&self) -> (usize, usize) {
+        (self.offsets.bytes(), self.times.bytes())
+    }
+
     /// Whether an index has reached its limit.
     pub(crate) fn index_is_full(&self, index_bytes_max: usize) -> bool {
         self.offsets.bytes() + OFFSET_ENTRY_BYTES > index_bytes_max
@@ -458,6 +482,11 @@ impl Segment {
         self.offsets.remove()?;
         self.times.remove()?;
         self.transactions.remove()
+    }
+
+    /// Gives the log's file the age of another.
+    pub(crate) fn set_modified_as(&self, other: &File) -> Result<(), StorageError> {
+        disk::set_modified_as(&*self.open()?, other, &self.path)
     }
 
     fn push_time(&mut self) {

@@ -1,7 +1,7 @@
 //! The aborted transactions of a segment (`.txnindex`): what a read_committed consumer must skip.
 
 use std::io::IoSlice;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use strata_types::{Offset, ProducerId};
 
@@ -65,6 +65,18 @@ impl TxnIndex {
 
     pub(super) fn sync(&self) -> Result<(), StorageError> {
         if self.entries.is_empty() { Ok(()) } else { disk::sync(&disk::open(&self.path)?, &self.path) }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn rename(&mut self, to: PathBuf) -> Result<(), StorageError> {
+        if !self.entries.is_empty() {
+            disk::rename(&self.path, &to)?;
+        }
+        self.path = to;
+        Ok(())
     }
 
     pub(super) fn remove(&self) -> Result<(), StorageError> {

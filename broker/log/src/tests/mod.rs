@@ -1,6 +1,8 @@
 //! Tests of whole logs, by subject. What they share is here.
 
 mod append;
+mod cleaning;
+mod compaction;
 mod files;
 mod flushing;
 mod model;

@@ -84,6 +84,7 @@ fn reopen(dir: &Path, log: Arc<Log>, how: u8) -> Arc<Log> {
         recovery_point: log.durable_offset(),
         log_start_offset: Some(log.start_offset()),
         high_watermark: log.high_watermark(),
+        cleaned_until: log.cleaned_until(),
     };
     if how == 0 {
         log.close().unwrap();
