@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use strata_coordinator::GroupShard;
-use strata_log::RemoteLog;
+use strata_log::{LogCleaner, RemoteLog};
 use strata_metadata::controller::{self, TopicDefaults};
 use strata_metadata::{Image, MetadataRecord};
 use strata_protocol::Str;
@@ -37,6 +37,7 @@ pub(crate) struct Broker {
     pub epoch: i64,
     pub partitions: Arc<Partitions>,
     pub groups: Coordinators<GroupShard>,
+    pub cleaner: LogCleaner,
     pub fetch_sessions: FetchSessions,
     pub producer_ids: ProducerIds,
     pub authorizer: Authorizer,

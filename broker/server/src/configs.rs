@@ -104,6 +104,19 @@ impl Configs {
         ]
     }
 
+    /// What counts of a broker's setting: the cluster's word, else the configuration's, else the default.
+    pub(crate) fn broker_value(&self, image: &Image, name: &str) -> Option<String> {
+        let dynamic = self.dynamic(image);
+        let said = dynamic.iter().find_map(|(_, map)| map.get(name).map(|value| value.to_string()));
+        said.or_else(|| self.config.effective(name).map(str::to_owned))
+    }
+
+    /// The same for a whole number. The table of settings holds that there is one.
+    pub(crate) fn broker_number(&self, image: &Image, name: &str) -> i64 {
+        let value = self.broker_value(image, name);
+        value.and_then(|value| value.trim().parse().ok()).unwrap_or_default()
+    }
+
     /// Every setting of a topic, by name.
     pub(crate) fn describe_topic(&self, image: &Image, overrides: &Overrides) -> Vec<Described> {
         let dynamic = self.dynamic(image);
@@ -213,10 +226,22 @@ impl Configs {
     }
 }
 
-/// Whether a broker setting may be changed while the broker runs: those that are topics' defaults.
+/// Settings of the broker's own parts that follow a change at once.
+const FOLLOWED: &[&str] = &[
+    "log.cleaner.backoff.ms",
+    "log.cleaner.dedupe.buffer.size",
+    "log.cleaner.io.buffer.load.factor",
+    "log.cleaner.io.buffer.size",
+    "log.cleaner.io.max.bytes.per.second",
+    "log.cleaner.threads",
+];
+
+/// Whether a broker setting may be changed while the broker runs: those that are topics' defaults, and those that its parts
+/// follow.
 fn can_change(name: &str) -> bool {
     broker_key(name).is_some_and(|key| key.update != Update::ReadOnly)
-        && LogConfig::DEFINITIONS.iter().any(|def| def.broker_synonym == Some(name))
+        && (FOLLOWED.contains(&name)
+            || LogConfig::DEFINITIONS.iter().any(|def| def.broker_synonym == Some(name)))
 }
 
 /// [`ConfigRules`] over one image.
@@ -230,7 +255,9 @@ impl ConfigRules for Rules<'_> {
         match resource {
             ConfigResource::Topic(_) => {
                 let pairs = overrides.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-                LogConfig::default().with(pairs).map(|_| ()).map_err(|error| error.to_string())
+                // What only holds between values, holds between a topic's own and the defaults too.
+                let defaults = self.configs.defaults(self.image).unwrap_or_default();
+                defaults.with(pairs).map(|_| ()).map_err(|error| error.to_string())
             }
             ConfigResource::Broker(_) | ConfigResource::BrokerDefault => {
                 overrides.iter().try_for_each(|(name, value)| {

@@ -11,6 +11,7 @@ use strata_types::{TopicId, TopicName};
 use tokio::time::{MissedTickBehavior, interval_at};
 
 use crate::broker::{Broker, now};
+use crate::cleaner;
 use crate::partition::Partition;
 use crate::server::blocking;
 
@@ -118,7 +119,10 @@ async fn follow(broker: Arc<Broker>, mut seen: Arc<Image>) {
         if new.next_offset() > seen.next_offset() {
             let deleted = blocking({
                 let (broker, seen, new) = (broker.clone(), seen.clone(), new.clone());
-                move || broker.partitions.follow(&seen, &new, &broker.configs)
+                move || {
+                    reconfigure(&broker, &new);
+                    broker.partitions.follow(&seen, &new, &broker.configs)
+                }
             })
             .await;
             for (id, name) in deleted.unwrap_or_default() {
@@ -132,6 +136,13 @@ async fn follow(broker: Arc<Broker>, mut seen: Arc<Image>) {
             Some(Ok(())) => {}
             _ => return,
         }
+    }
+}
+
+/// Settings of the broker's parts may have changed.
+fn reconfigure(broker: &Broker, image: &Image) {
+    if let Err(error) = broker.cleaner.reconfigure(cleaner::options(&broker.configs, image)) {
+        tracing::error!("the cleaner does not start again: {error}");
     }
 }
 

@@ -12,6 +12,7 @@
 mod api;
 mod archive_host;
 mod broker;
+mod cleaner;
 pub mod config;
 mod configs;
 mod coordinators;

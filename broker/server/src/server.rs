@@ -24,6 +24,7 @@ use uuid::Uuid;
 
 use crate::archive_host::Host;
 use crate::broker::{Broker, now};
+use crate::cleaner;
 use crate::config::{Config, Endpoint};
 use crate::configs::Configs;
 use crate::coordinators::Coordinators;
@@ -111,6 +112,7 @@ impl Server {
             }
         })
         .await?;
+        let cleaner = cleaner::start(&partitions, &configs, &image)?;
         let broker = Arc::new(Broker {
             configs,
             cluster_id,
@@ -120,6 +122,7 @@ impl Server {
             epoch,
             partitions,
             groups: Coordinators::default(),
+            cleaner,
             fetch_sessions: FetchSessions::new(config.settings.fetch_session_slots_max),
             producer_ids: ProducerIds::default(),
             authorizer: Authorizer::new(config.security.authorizer.as_ref()),
@@ -187,6 +190,10 @@ impl Server {
             tracing::warn!(tasks = broker.tasks.len(), "background tasks did not end in time");
         }
         broker.quorum.shutdown().await;
+        let closing = broker.clone();
+        if let Err(error) = blocking(move || closing.cleaner.close()).await {
+            tracing::error!("the cleaner could not be stopped: {error}");
+        }
         close_logs(&broker.partitions).await;
     }
 }

@@ -3,6 +3,7 @@
 mod support;
 
 mod archive;
+mod compaction;
 mod configs;
 mod groups;
 mod life;
