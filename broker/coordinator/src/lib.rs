@@ -16,6 +16,7 @@ mod partition;
 mod runtime;
 mod shard;
 pub mod share;
+pub mod transaction;
 
 pub use group::{
     ClientContext, ConsumerConfig, GroupConfig, GroupRequest, GroupResponse, GroupShard, MetadataView,
@@ -24,6 +25,8 @@ pub use group::{
 pub use partition::partition_for;
 pub use runtime::{Effects, Runtime, RuntimeOptions};
 pub use shard::{Append, Outcome, OutcomeOf, RawRecord, ReplayError, ReplyId, Shard, TxnMarker, TxnProducer};
+
+pub use transaction::{TransactionRequest, TransactionResponse, TransactionShard};
 
 /// The group coordinator of one `__consumer_offsets` partition.
 pub type GroupCoordinator = Runtime<GroupShard>;

@@ -53,6 +53,8 @@ pub enum ReplayError {
     Truncated,
     #[error("version {version} of a {record} value is not known")]
     UnknownVersion { record: &'static str, version: i16 },
+    #[error("a {record} record is of a state {state}, which there is not")]
+    UnknownState { record: &'static str, state: i8 },
     #[error("a {record} record cannot be read: {source}")]
     Malformed { record: &'static str, source: DecodeError },
 }

@@ -52,6 +52,8 @@ pub enum AppendError {
     OutOfOrderSequence { producer_id: ProducerId, epoch: ProducerEpoch, expected: i32, found: i32 },
     #[error("producer {producer_id} has the epoch {current}, which fences {found}")]
     InvalidProducerEpoch { producer_id: ProducerId, current: ProducerEpoch, found: ProducerEpoch },
+    #[error("producer {producer_id} at epoch {epoch} has no transaction that this partition is part of")]
+    NotInTransaction { producer_id: ProducerId, epoch: ProducerEpoch },
     #[error("a transaction marker of coordinator epoch {found} is older than {current}")]
     CoordinatorFenced { current: i32, found: i32 },
     #[error("a batch at offset {found} does not continue the log, which ends at {expected}")]
@@ -74,6 +76,7 @@ impl AppendError {
             Self::Batch(error) => error.error_code(),
             Self::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
             Self::InvalidProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
+            Self::NotInTransaction { .. } => ErrorCode::InvalidTxnState,
             Self::CoordinatorFenced { .. } => ErrorCode::TransactionCoordinatorFenced,
             Self::OutOfOrderOffsets { .. } => ErrorCode::UnknownServerError,
             Self::FencedLeaderEpoch { .. } => ErrorCode::FencedLeaderEpoch,

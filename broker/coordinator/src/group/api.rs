@@ -15,10 +15,13 @@ use strata_protocol::messages::{
     ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, HeartbeatRequest, HeartbeatResponse,
     JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, ListGroupsRequest,
     OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse, SyncGroupRequest,
-    SyncGroupResponse,
+    SyncGroupResponse, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
 };
 use strata_types::{ErrorCode, PartitionId};
 use uuid::Uuid;
+
+use super::transactional::txn_commit_error;
+use crate::shard::TxnMarker;
 
 /// Who asks, for the requests where Kafka records it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +66,14 @@ pub enum GroupRequest {
         request: OffsetCommitRequest,
         version: i16,
     },
+    /// The transaction has been verified. Every topic has its name; its id too where that is known.
+    TxnOffsetCommit {
+        request: TxnOffsetCommitRequest,
+    },
+    /// A transaction that may have committed offsets in this partition has ended.
+    EndTransaction {
+        marker: TxnMarker,
+    },
     /// One group of an OffsetFetch; every topic has its name. See [`super::offset_fetch`].
     OffsetFetch {
         group: OffsetFetchRequestGroup,
@@ -96,6 +107,8 @@ pub enum GroupResponse {
     ConsumerGroupHeartbeat(ConsumerGroupHeartbeatResponse),
     ConsumerGroupDescribe(Vec<ConsumerDescribedGroup>),
     OffsetCommit(OffsetCommitResponse),
+    TxnOffsetCommit(TxnOffsetCommitResponse),
+    EndTransaction(ErrorCode),
     OffsetFetch(OffsetFetchResponseGroup),
     DescribeGroups(Vec<DescribedGroup>),
     ListGroups(Result<Vec<ListedGroup>, ErrorCode>),
@@ -127,6 +140,10 @@ pub fn refusal(request: &GroupRequest, code: ErrorCode) -> GroupResponse {
         GroupRequest::OffsetCommit { request, .. } => {
             GroupResponse::OffsetCommit(commit_error(request, code))
         }
+        GroupRequest::TxnOffsetCommit { request } => {
+            GroupResponse::TxnOffsetCommit(txn_commit_error(request, code))
+        }
+        GroupRequest::EndTransaction { .. } => GroupResponse::EndTransaction(code),
         GroupRequest::OffsetFetch { group, .. } => {
             GroupResponse::OffsetFetch(fetch_error(group.group_id.clone(), code))
         }
@@ -161,6 +178,13 @@ pub(super) fn failed(response: GroupResponse, code: ErrorCode) -> GroupResponse 
             }
             GroupResponse::OffsetCommit(response)
         }
+        GroupResponse::TxnOffsetCommit(mut response) => {
+            for partition in response.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+                partition.error_code = code as i16;
+            }
+            GroupResponse::TxnOffsetCommit(response)
+        }
+        GroupResponse::EndTransaction(_) => GroupResponse::EndTransaction(code),
         GroupResponse::OffsetFetch(response) => {
             GroupResponse::OffsetFetch(fetch_error(response.group_id, code))
         }

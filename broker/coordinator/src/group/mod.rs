@@ -7,6 +7,7 @@
 //! | `modern/` | what the types have in common whose members are assigned to by the coordinator (KIP-848) |
 //! | `consumer/`, `assignor/` | consumer groups of that kind; who gets what |
 //! | `offsets`, `admin` | OffsetCommit, OffsetFetch, OffsetDelete, expiry; ListGroups, DescribeGroups, DeleteGroups |
+//! | `transactional` | offsets that transactions commit, until they end |
 //! | `state`, `record` | what is known, and the records that bring it back |
 //! | `timers`, `metadata` | what is late; what topics there are: no part of the state |
 
@@ -25,6 +26,7 @@ mod offsets;
 mod record;
 mod state;
 mod timers;
+mod transactional;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -34,7 +36,7 @@ use strata_protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
 use strata_protocol::{EncodeError, Str};
 use strata_types::{ErrorCode, TimestampMs};
 
-use crate::shard::{Outcome, RawRecord, ReplayError, ReplyId, Shard};
+use crate::shard::{Outcome, RawRecord, ReplayError, ReplyId, Shard, TxnMarker, TxnProducer};
 
 pub use api::{ClientContext, GroupRequest, GroupResponse, refusal};
 pub use classic::{ClassicGroup, ClassicState};
@@ -215,7 +217,15 @@ impl Shard for GroupShard {
                 GroupResponse::OffsetCommit(self.commit(now, &request, version, outcome))
             }
             GroupRequest::OffsetFetch { group, .. } => {
-                GroupResponse::OffsetFetch(self.state.fetch_offsets(&group))
+                GroupResponse::OffsetFetch(self.state.fetch_stable_offsets(&group))
+            }
+            GroupRequest::TxnOffsetCommit { request } => {
+                let mut cx = Context { now, config: &self.config, outcome, wake: None };
+                GroupResponse::TxnOffsetCommit(self.state.commit_txn_offsets(&mut cx, &request))
+            }
+            GroupRequest::EndTransaction { marker } => {
+                outcome.end_transaction(marker);
+                GroupResponse::EndTransaction(ErrorCode::None)
             }
             GroupRequest::DescribeGroups { group_ids, version } => {
                 GroupResponse::DescribeGroups(self.state.describe(&group_ids, version))
@@ -257,6 +267,14 @@ impl Shard for GroupShard {
 
     fn replay(&mut self, record: &GroupRecord) {
         self.state.replay(record);
+    }
+
+    fn replay_transactional(&mut self, producer: TxnProducer, record: &GroupRecord) {
+        self.state.replay_transactional(producer, record);
+    }
+
+    fn replay_marker(&mut self, marker: &TxnMarker) {
+        self.state.replay_marker(marker);
     }
 
     fn loaded(&mut self, now: TimestampMs, outcome: &mut GroupOutcome) {

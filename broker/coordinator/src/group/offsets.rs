@@ -199,6 +199,9 @@ impl GroupsState {
         for (key, _) in self.offsets_of(group_id) {
             outcome.append(GroupRecord::offset(group_id, &key.topic, key.partition, None));
         }
+        for key in self.pending.keys_of(group_id).filter(|key| !self.offsets.contains_key(*key)) {
+            outcome.append(GroupRecord::offset(group_id, &key.topic, key.partition, None));
+        }
         if let Some(group) = self.group(group_id) {
             group.rules().tombstones(outcome);
         }
@@ -207,7 +210,9 @@ impl GroupsState {
     /// Tombstones for the offsets of partitions that are gone.
     pub(super) fn delete_partitions(&self, outcome: &mut GroupOutcome, partitions: &[(Str, PartitionId)]) {
         let gone: BTreeSet<_> = partitions.iter().map(|(topic, partition)| (topic, *partition)).collect();
-        for key in self.offsets.keys().filter(|key| gone.contains(&(&key.topic, key.partition))) {
+        let pending = self.pending.keys().filter(|key| !self.offsets.contains_key(*key));
+        let keys = self.offsets.keys().chain(pending);
+        for key in keys.filter(|key| gone.contains(&(&key.topic, key.partition))) {
             outcome.append(GroupRecord::offset(&key.group, &key.topic, key.partition, None));
         }
     }
@@ -215,9 +220,12 @@ impl GroupsState {
     /// Tombstones for offsets past their retention, and for empty groups that have no offsets left.
     pub(super) fn expire_offsets(&self, now: TimestampMs, config: &GroupConfig, outcome: &mut GroupOutcome) {
         for (group_id, group) in self.groups() {
-            let mut kept = false;
+            let mut kept = self.pending.keys_of(group_id).next().is_some();
             for (key, committed) in self.offsets_of(group_id) {
-                if expires(group, key.topic.as_str(), committed, now, config.offsets_retention_ms) {
+                let is_pending = self.pending.is_pending(key);
+                if !is_pending
+                    && expires(group, key.topic.as_str(), committed, now, config.offsets_retention_ms)
+                {
                     outcome.append(GroupRecord::offset(group_id, &key.topic, key.partition, None));
                 } else {
                     kept = true;

@@ -13,12 +13,16 @@ use super::consumer;
 use super::kind::{Failure, Group};
 use super::modern::ModernType;
 use super::record::GroupRecord;
+use super::transactional::PendingOffsets;
 
 /// Persistent maps throughout: a clone is O(1), and a change copies a path.
 #[derive(Debug, Clone, Default)]
 pub struct GroupsState {
     pub(super) groups: OrdMap<Str, Arc<Group>>,
     pub(super) offsets: OrdMap<OffsetKey, CommittedOffset>,
+    pub(super) pending: PendingOffsets,
+    /// Counts the records of offsets.
+    offsets_written: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +43,8 @@ pub struct CommittedOffset {
     pub expire_timestamp: Option<TimestampMs>,
     /// Nil if not known.
     pub topic_id: Uuid,
+    /// Which of the shard's records of offsets says so: later ones have higher numbers.
+    pub written: u64,
 }
 
 impl GroupsState {
@@ -121,10 +127,15 @@ impl GroupsState {
 
     pub(super) fn replay(&mut self, record: &GroupRecord) {
         match record {
-            GroupRecord::Offset { key, value: Some(value) } => self.replay_offset(key, value),
+            GroupRecord::Offset { key, value: Some(value) } => {
+                let (key, offset) = self.offset_of_record(key, value);
+                self.offsets.insert(key, offset);
+            }
             GroupRecord::Offset { key, value: None } => {
                 let OffsetCommitKey { group, topic, partition } = key.clone();
-                self.offsets.remove(&OffsetKey { group, topic, partition });
+                let key = OffsetKey { group, topic, partition };
+                self.offsets.remove(&key);
+                self.pending.forget(&key);
             }
             GroupRecord::Group { key, value: Some(value) } => {
                 let group = classic::record::loaded_group(key, value);
@@ -139,7 +150,12 @@ impl GroupsState {
         }
     }
 
-    fn replay_offset(&mut self, key: &OffsetCommitKey, value: &OffsetCommitValue) {
+    /// What a record of an offset says. Its group comes to be, if it is not there.
+    pub(super) fn offset_of_record(
+        &mut self,
+        key: &OffsetCommitKey,
+        value: &OffsetCommitValue,
+    ) -> (OffsetKey, CommittedOffset) {
         if !self.groups.contains_key(&key.group) {
             // A "simple" group: somebody commits offsets without being a member.
             self.create_classic(&key.group, None);
@@ -153,7 +169,9 @@ impl GroupsState {
             commit_timestamp: value.commit_timestamp,
             expire_timestamp: Some(value.expire_timestamp).filter(|at| *at != -1),
             topic_id: value.topic_id,
+            written: self.offsets_written,
         };
-        self.offsets.insert(key, committed);
+        self.offsets_written += 1;
+        (key, committed)
     }
 }

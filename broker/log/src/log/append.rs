@@ -8,11 +8,11 @@ use strata_protocol::records::{
     Batch, DecompressLimit, HEADER_BYTES, InvalidBatch, Origin, Patch, RecompressError, TimestampType,
     ValidateOptions, batches, patched_header, validate,
 };
-use strata_types::{ErrorCode, LeaderEpoch, Offset, TimestampMs};
+use strata_types::{ErrorCode, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs};
 
 use super::{Log, Shared, Writer, segment_bytes_max};
 use crate::config::CompressionType;
-use crate::producers::{Change, Verdict, path_of};
+use crate::producers::{Change, TxnCheck, Verdict, VerificationGuard, path_of};
 use crate::segment::{Located, Segment};
 use crate::{AppendError, LogConfig, StorageError, disk};
 
@@ -53,6 +53,18 @@ impl Log {
         now: TimestampMs,
         origin: Origin,
     ) -> Result<Appended, AppendError> {
+        self.append_checked(records, leader_epoch, now, origin, TxnCheck::Off)
+    }
+
+    /// The same, where transactions are verified.
+    pub fn append_checked(
+        &self,
+        records: Bytes,
+        leader_epoch: LeaderEpoch,
+        now: TimestampMs,
+        origin: Origin,
+        txn: TxnCheck,
+    ) -> Result<Appended, AppendError> {
         self.check_online()?;
         let config = self.config();
         let checked = check(records, &config, now, origin)?;
@@ -63,7 +75,7 @@ impl Log {
         let append_time = (config.message_timestamp_type == TimestampType::LogAppendTime
             && origin != Origin::Replica)
             .then_some(now);
-        let placed = self.place(&writer, checked, leader_epoch, append_time, origin)?;
+        let placed = self.place(&writer, checked, (leader_epoch, append_time), origin, txn)?;
         let (mut incoming, log_start_offset) = match placed {
             Placed::Duplicate(appended) => return Ok(appended),
             Placed::New(incoming, log_start_offset) => (incoming, log_start_offset),
@@ -86,14 +98,23 @@ impl Log {
         })
     }
 
+    /// See [`VerificationGuard`].
+    pub fn begin_verification(
+        &self,
+        producer: ProducerId,
+        epoch: ProducerEpoch,
+    ) -> Option<VerificationGuard> {
+        self.writer.lock().producers.begin_verification(producer, epoch)
+    }
+
     /// Gives every batch its offsets, and asks the producers' state whether it is news.
     fn place(
         &self,
         writer: &Writer,
         checked: Vec<(Batch, TimestampMs)>,
-        leader_epoch: LeaderEpoch,
-        append_time: Option<TimestampMs>,
+        (leader_epoch, append_time): (LeaderEpoch, Option<TimestampMs>),
         origin: Origin,
+        txn: TxnCheck,
     ) -> Result<Placed, AppendError> {
         let shared = self.shared.read();
         let mut next = shared.end();
@@ -106,7 +127,7 @@ impl Log {
                 }
             };
             let timestamp = append_time.unwrap_or(max_timestamp);
-            let change = match writer.producers.check(&batch, patch.base_offset, origin, timestamp)? {
+            let change = match writer.producers.check(&batch, patch.base_offset, origin, timestamp, txn)? {
                 Verdict::New(change) => change,
                 Verdict::Duplicate(first) => {
                     return Ok(Placed::Duplicate(Appended {

@@ -20,7 +20,7 @@ use strata_types::{Offset, TopicId};
 
 use super::{Log, LogOptions, RecoveryReport, Shared, Trust, Writer, swap};
 use crate::epochs::EpochCache;
-use crate::producers::{self, Change, Producers, Verdict, path_of};
+use crate::producers::{self, Change, Producers, TxnCheck, Verdict, path_of};
 use crate::segment::{Believed, CLEANED, DELETED, Segment};
 use crate::transactions::Transactions;
 use crate::{StorageError, checkpoint, disk};
@@ -146,8 +146,13 @@ fn replay(
             continue;
         }
         let batch = segment.read(&located)?;
-        let verdict =
-            writer.producers.check(&batch, header.base_offset, Origin::Replica, header.max_timestamp);
+        let verdict = writer.producers.check(
+            &batch,
+            header.base_offset,
+            Origin::Replica,
+            header.max_timestamp,
+            TxnCheck::Off,
+        );
         match verdict {
             Ok(Verdict::New(Some(change))) => changes.push(change),
             Ok(_) => {}

@@ -119,9 +119,36 @@ pub(crate) enum Verdict {
     New(Option<Change>),
 }
 
+/// What an append must know of its transaction, beside its batches (KIP-890).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TxnCheck {
+    /// Nothing: transactions are not verified, or the batch is none's.
+    Off,
+    /// A transactional batch continues a transaction that is open here, or begins one that the transaction's coordinator
+    /// knows of: that was asked under this guard.
+    Verified(Option<VerificationGuard>),
+    /// A marker of transaction version 2: its epoch is above that of the transaction which it ends.
+    EpochBumped,
+}
+
+/// Stands for one question to the coordinator. A marker that comes meanwhile makes it void: the answer may be older.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VerificationGuard(u64);
+
+/// Questions that may be open in a partition. Beyond, the oldest are void: their producers ask again.
+const VERIFICATIONS_MAX: usize = 10_000;
+
+/// A producer whose next transactional batch is being verified.
+struct Verification {
+    guard: VerificationGuard,
+    epoch: ProducerEpoch,
+}
+
 #[derive(Default)]
 pub(crate) struct Producers {
     producers: HashMap<ProducerId, Producer>,
+    verifications: HashMap<ProducerId, Verification>,
+    guards_given: u64,
     /// Whether anything changed since the last snapshot.
     pub(crate) changed: bool,
 }
@@ -134,6 +161,7 @@ impl Producers {
         first_offset: Offset,
         origin: Origin,
         timestamp: TimestampMs,
+        txn: TxnCheck,
     ) -> Result<Verdict, AppendError> {
         let header = batch.header();
         if !header.has_producer() {
@@ -141,18 +169,80 @@ impl Producers {
         }
         let known = self.producers.get(&header.producer_id);
         if header.is_control() {
-            return Ok(Verdict::New(marker(batch, known, first_offset, origin, timestamp)?));
+            let marker = marker(batch, known, first_offset, origin, timestamp)?;
+            if let (Some(Change::Marker { .. }), Some(known), TxnCheck::EpochBumped) = (&marker, known, txn) {
+                check_bumped(known, header)?;
+            }
+            return Ok(Verdict::New(marker));
         }
         if let Some(known) = known
             && origin != Origin::Replica
         {
-            if let Some(duplicate) = duplicate_of(known, header) {
+            // Coordinators write without sequences.
+            if origin == Origin::Client
+                && let Some(duplicate) = duplicate_of(known, header)
+            {
                 return Ok(Verdict::Duplicate(duplicate));
             }
             check_epoch(known, header)?;
-            check_sequence(known, header)?;
+            if origin == Origin::Client {
+                check_sequence(known, header)?;
+            }
+            if known.txn_start.is_some() && !header.is_transactional() {
+                // It would be read as the transaction's, or end up between its records.
+                let (producer_id, epoch) = (header.producer_id, header.producer_epoch);
+                return Err(AppendError::NotInTransaction { producer_id, epoch });
+            }
+        }
+        if let TxnCheck::Verified(guard) = txn
+            && header.is_transactional()
+        {
+            self.check_verified(header, guard)?;
         }
         Ok(Verdict::New(Some(Change::of_data(header, first_offset, timestamp))))
+    }
+
+    /// Before a producer's transactional batch is appended: `None` if it continues a transaction that is open here.
+    /// Otherwise its coordinator must be asked; the guard then goes with the append.
+    pub(crate) fn begin_verification(
+        &mut self,
+        producer: ProducerId,
+        epoch: ProducerEpoch,
+    ) -> Option<VerificationGuard> {
+        if self.has_ongoing(producer, epoch) {
+            return None;
+        }
+        if let Some(verification) = self.verifications.get(&producer).filter(|known| known.epoch >= epoch) {
+            return Some(verification.guard);
+        }
+        if self.verifications.len() >= VERIFICATIONS_MAX {
+            self.verifications.clear();
+        }
+        self.guards_given += 1;
+        let guard = VerificationGuard(self.guards_given);
+        self.verifications.insert(producer, Verification { guard, epoch });
+        Some(guard)
+    }
+
+    fn has_ongoing(&self, producer: ProducerId, epoch: ProducerEpoch) -> bool {
+        let known = self.producers.get(&producer);
+        known.is_some_and(|known| known.txn_start.is_some() && known.epoch == epoch)
+    }
+
+    fn check_verified(
+        &self,
+        header: &BatchHeader,
+        guard: Option<VerificationGuard>,
+    ) -> Result<(), AppendError> {
+        let (producer_id, epoch) = (header.producer_id, header.producer_epoch);
+        if self.has_ongoing(producer_id, epoch) {
+            return Ok(());
+        }
+        let asked = self.verifications.get(&producer_id).map(|verification| verification.guard);
+        if guard.is_some() && guard == asked {
+            return Ok(());
+        }
+        Err(AppendError::NotInTransaction { producer_id, epoch })
     }
 
     /// Takes note of a batch that is written. If it ended a transaction, that is returned.
@@ -168,13 +258,15 @@ impl Producers {
                 }
                 producer.batches.push_back(batch);
                 producer.last_timestamp = batch.timestamp;
-                if txn_start.is_some() && producer.txn_start.is_none() {
-                    producer.txn_start = txn_start;
+                if txn_start.is_some() {
+                    producer.txn_start = producer.txn_start.or(txn_start);
+                    self.verifications.remove(&producer_id);
                 }
                 None
             }
             Change::Marker { producer_id, epoch, coordinator_epoch, timestamp, offset, aborted } => {
                 self.make_room(producer_id);
+                self.verifications.remove(&producer_id);
                 let producer = self.producers.entry(producer_id).or_insert_with(|| Producer::new(epoch));
                 producer.at_epoch(epoch);
                 producer.coordinator_epoch = coordinator_epoch;
@@ -264,6 +356,18 @@ fn duplicate_of(known: &Producer, header: &BatchHeader) -> Option<Remembered> {
 
 fn check_epoch(known: &Producer, header: &BatchHeader) -> Result<(), AppendError> {
     if header.producer_epoch < known.epoch {
+        return Err(AppendError::InvalidProducerEpoch {
+            producer_id: header.producer_id,
+            current: known.epoch,
+            found: header.producer_epoch,
+        });
+    }
+    Ok(())
+}
+
+/// Under version 2 a marker's epoch is that of the producer's next transaction: one that comes late must not end that.
+fn check_bumped(known: &Producer, header: &BatchHeader) -> Result<(), AppendError> {
+    if known.txn_start.is_some() && header.producer_epoch <= known.epoch {
         return Err(AppendError::InvalidProducerEpoch {
             producer_id: header.producer_id,
             current: known.epoch,

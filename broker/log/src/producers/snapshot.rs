@@ -56,7 +56,7 @@ impl Producers {
     /// The producers of a snapshot; `None` if it is not there or damaged, so that an older one is taken.
     pub(crate) fn read_snapshot(path: &Path) -> Result<Option<Self>, StorageError> {
         let Some(content) = disk::read_small(path, SNAPSHOT_BYTES_MAX)? else { return Ok(None) };
-        Ok(parse(&content).map(|producers| Self { producers, changed: false }))
+        Ok(parse(&content).map(|producers| Self { producers, ..Self::default() }))
     }
 }
 

@@ -45,7 +45,7 @@ impl GroupType for ClassicGroup {
         } else if !by.transactional && self.state != ClassicState::Empty {
             return Err(ErrorCode::UnknownMemberId);
         }
-        if self.state == ClassicState::CompletingRebalance {
+        if !by.transactional && self.state == ClassicState::CompletingRebalance {
             // The member knows the generation, but not yet what is its own in it.
             return Err(ErrorCode::RebalanceInProgress);
         }
