@@ -24,6 +24,14 @@ tool_class() {
     kafka-console-producer) echo org.apache.kafka.tools.ConsoleProducer ;;
     kafka-dump-log) echo org.apache.kafka.tools.DumpLogSegments ;;
     kafka-get-offsets) echo org.apache.kafka.tools.GetOffsetShell ;;
+    kafka-broker-api-versions) echo org.apache.kafka.tools.BrokerApiVersionsCommand ;;
+    kafka-client-metrics) echo org.apache.kafka.tools.ClientMetricsCommand ;;
+    kafka-cluster) echo org.apache.kafka.tools.ClusterTool ;;
+    kafka-features) echo org.apache.kafka.tools.FeatureCommand ;;
+    kafka-leader-election) echo org.apache.kafka.tools.LeaderElectionCommand ;;
+    kafka-log-dirs) echo org.apache.kafka.tools.LogDirsCommand ;;
+    kafka-metadata-quorum) echo org.apache.kafka.tools.MetadataQuorumCommand ;;
+    kafka-reassign-partitions) echo org.apache.kafka.tools.reassign.ReassignPartitionsCommand ;;
     kafka-storage) echo kafka.tools.StorageTool ;;
     *) die "no such tool: $1" ;;
   esac

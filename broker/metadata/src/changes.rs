@@ -20,6 +20,8 @@ pub struct Changes {
     pub configs: Vec<ConfigResource>,
     /// Brokers that came, went, or whose registration differs.
     pub brokers: Vec<NodeId>,
+    /// Whether anybody's quotas differ.
+    pub client_quotas: bool,
 }
 
 /// A topic before and after.
@@ -64,6 +66,7 @@ impl Changes {
                 }
             }
         }
+        changes.client_quotas = old.client_quotas.diff(&new.client_quotas).next().is_some();
         changes
     }
 

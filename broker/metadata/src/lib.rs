@@ -24,7 +24,7 @@ mod record;
 
 pub use changes::{Changes, TopicChange};
 pub use image::{
-    ApplyError, Broker, BrokerFeature, ConfigMap, ConfigResource, Endpoint, Image, Partition, Topic,
-    UnknownResource,
+    ApplyError, Broker, BrokerFeature, ConfigMap, ConfigResource, Endpoint, Image, NoQuotaEntity, Partition,
+    QuotaEntity, QuotaMap, QuotaName, Topic, UnknownResource,
 };
 pub use record::{MetadataRecord, RecordError};

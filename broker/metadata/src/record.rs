@@ -8,9 +8,9 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use strata_protocol::messages::{
-    AccessControlEntryRecord, BrokerRegistrationChangeRecord, ConfigRecord, FeatureLevelRecord,
-    FenceBrokerRecord, NoOpRecord, PartitionChangeRecord, PartitionRecord, ProducerIdsRecord,
-    RegisterBrokerRecord, RemoveAccessControlEntryRecord, RemoveTopicRecord, TopicRecord,
+    AccessControlEntryRecord, BrokerRegistrationChangeRecord, ClientQuotaRecord, ConfigRecord,
+    FeatureLevelRecord, FenceBrokerRecord, NoOpRecord, PartitionChangeRecord, PartitionRecord,
+    ProducerIdsRecord, RegisterBrokerRecord, RemoveAccessControlEntryRecord, RemoveTopicRecord, TopicRecord,
     UnfenceBrokerRecord, UnregisterBrokerRecord,
 };
 use strata_protocol::{DecodeError, EncodeError, Encoder, Message};
@@ -123,6 +123,8 @@ metadata_records! {
     RemoveTopic(RemoveTopicRecord) = 9, written as 0;
     /// A feature's finalized level.
     FeatureLevel(FeatureLevelRecord) = 12, written as 0;
+    /// One quota of one entity is set or removed (KIP-546).
+    ClientQuota(ClientQuotaRecord) = 14, written as 0;
     /// Every producer id below has been handed out in a block (KIP-730).
     ProducerIds(ProducerIdsRecord) = 15, written as 0;
     /// A broker's fencing or shutdown state changes.

@@ -104,7 +104,19 @@ fn message_traits(out: &mut String, message: &Message, schemas: &Schemas) {
         Kind::Record(number) => {
             let _ = writeln!(out, "impl TypedRecord for {name} {{ const TYPE: i16 = {number}; }}");
         }
-        Kind::Response | Kind::Data => {}
+        Kind::Response => {
+            // One field of one name and unit, in nearly all of them.
+            let throttled = message.fields.iter().any(|field| field.name == "ThrottleTimeMs");
+            let body = match throttled {
+                true => {
+                    "fn set_throttle_time_ms(&mut self, ms: i32) { self.throttle_time_ms = ms; }
+                     fn throttle_time_ms(&self) -> i32 { self.throttle_time_ms }"
+                }
+                false => "",
+            };
+            let _ = writeln!(out, "impl Response for {name} {{ {body} }}");
+        }
+        Kind::Data => {}
     }
 }
 

@@ -27,7 +27,7 @@ pub use encode::{Encoder, TaggedFields};
 pub use encoded::{Chunk, Encoded, FileRange, Records};
 pub use error::{DecodeError, EncodeError};
 pub use frame::decode_request_header;
-pub use message::{Message, RawTaggedField, Request, TypedRecord};
+pub use message::{Message, RawTaggedField, Request, Response, TypedRecord};
 pub use str::Str;
 
 /// Every message that Kafka speaks, generated from `schemas/`. A message's own structs are in the module of its name:
@@ -46,7 +46,7 @@ mod generated_prelude {
     pub(crate) use uuid::Uuid;
 
     pub(crate) use crate::{
-        ApiKey, DecodeError, Decoder, EncodeError, Encoder, Message, RawTaggedField, Records, Request, Str,
-        TaggedFields, TypedRecord,
+        ApiKey, DecodeError, Decoder, EncodeError, Encoder, Message, RawTaggedField, Records, Request,
+        Response, Str, TaggedFields, TypedRecord,
     };
 }

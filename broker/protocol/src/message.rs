@@ -62,7 +62,18 @@ pub trait Message: Sized + Default + Clone + Debug + PartialEq + Send + Sync + '
 /// A message that is answered.
 pub trait Request: Message {
     const KEY: ApiKey;
-    type Response: Message;
+    type Response: Response;
+}
+
+/// What a request is answered with.
+pub trait Response: Message {
+    /// Says for how long the client shall send nothing more (KIP-219), in the responses that can.
+    fn set_throttle_time_ms(&mut self, _ms: i32) {}
+
+    /// What the response says so far; 0 where it has no room for it.
+    fn throttle_time_ms(&self) -> i32 {
+        0
+    }
 }
 
 /// A record of a coordinator's log or of the metadata log. Its type number is what tells it from others there: in a

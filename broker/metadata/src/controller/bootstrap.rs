@@ -12,11 +12,12 @@ pub const METADATA_VERSION_FEATURE: &str = "metadata.version";
 /// The level whose records this crate writes: Kafka's `4.3-IV0`.
 pub const METADATA_VERSION: i16 = 30;
 
-/// Finalizes the metadata version and these features, as far as the image does not have them at these levels yet. The
-/// metadata version comes first, as Kafka's readers expect of a log.
+/// Finalizes the metadata version and these features, if the image is that of a new cluster: later, only an operator changes
+/// them (KIP-584). The metadata version comes first, as Kafka's readers expect of a log.
 pub fn bootstrap(image: &Image, features: &[(&'static str, i16)]) -> Decision<()> {
     let all = [(METADATA_VERSION_FEATURE, METADATA_VERSION)].into_iter().chain(features.iter().copied());
-    let missing = all.filter(|&(name, level)| image.feature(name) != Some(level));
+    let is_new = image.feature(METADATA_VERSION_FEATURE).is_none();
+    let missing = all.filter(|&(name, level)| is_new && image.feature(name) != Some(level));
     let record = |(name, feature_level): (&'static str, i16)| -> MetadataRecord {
         FeatureLevelRecord { name: Str::from_static(name), feature_level, ..Default::default() }.into()
     };

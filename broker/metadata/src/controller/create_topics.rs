@@ -146,7 +146,7 @@ fn check_configs(
     }
     rules
         .validate(&ConfigResource::Topic(name.clone()), &configs)
-        .map_err(|why| ApiError::new(ErrorCode::InvalidConfig, why))?;
+        .map_err(|invalid| ApiError::new(invalid.code, invalid.why))?;
     Ok(configs)
 }
 

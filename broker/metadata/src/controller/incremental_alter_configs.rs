@@ -161,13 +161,7 @@ pub(super) fn records_to(
     if after.values().any(|value| value.len() > CONFIG_VALUE_BYTES_MAX) {
         return Err(value_too_long());
     }
-    rules.validate(resource, after).map_err(|why| {
-        let code = match resource {
-            ConfigResource::Topic(_) => ErrorCode::InvalidConfig,
-            ConfigResource::Broker(_) | ConfigResource::BrokerDefault => ErrorCode::InvalidRequest,
-        };
-        ApiError::new(code, why)
-    })?;
+    rules.validate(resource, after).map_err(|invalid| ApiError::new(invalid.code, invalid.why))?;
     let before = image.config(resource);
     let gone = before.keys().filter(|name| !after.contains_key(*name)).map(|name| (name, None));
     let set = after.iter().filter(|(name, value)| before.get(*name) != Some(value));

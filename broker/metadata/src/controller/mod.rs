@@ -7,8 +7,10 @@
 //! One file for each kind of request. Source: KIP-500, KIP-631 and the answers of Apache Kafka 4.3.
 
 mod allocate_producer_ids;
+mod alter_client_quotas;
 mod alter_configs;
 mod alter_partition;
+mod alter_partition_reassignments;
 mod bootstrap;
 mod broker_heartbeat;
 mod create_partitions;
@@ -20,6 +22,7 @@ mod incremental_alter_configs;
 mod placement;
 mod register_broker;
 mod unregister_broker;
+mod update_features;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,8 +31,10 @@ use strata_protocol::messages::create_topics_response::CreatableTopicConfigs;
 use strata_types::ErrorCode;
 
 pub use allocate_producer_ids::{PRODUCER_ID_BLOCK_LEN, allocate_producer_ids};
+pub use alter_client_quotas::{QUOTA_CHANGES_PER_REQUEST_MAX, alter_client_quotas};
 pub use alter_configs::alter_configs;
 pub use alter_partition::alter_partition;
+pub use alter_partition_reassignments::alter_partition_reassignments;
 pub use bootstrap::{METADATA_VERSION, METADATA_VERSION_FEATURE, bootstrap};
 pub use broker_heartbeat::broker_heartbeat;
 pub use create_partitions::create_partitions;
@@ -39,6 +44,7 @@ pub use elect_leaders::elect_leaders;
 pub use incremental_alter_configs::incremental_alter_configs;
 pub use register_broker::register_broker;
 pub use unregister_broker::unregister_broker;
+pub use update_features::{SupportedFeature, update_features};
 
 use crate::{ConfigResource, MetadataRecord};
 
@@ -54,10 +60,21 @@ pub const CONFIG_VALUE_BYTES_MAX: usize = 32_767;
 /// Records to commit, and the response to send once they are.
 pub type Decision<R> = (Vec<MetadataRecord>, R);
 
+/// Why a config cannot be set: the error and the words for the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidConfig {
+    pub code: ErrorCode,
+    pub why: String,
+}
+
 /// What the controller asks about configs; whoever owns the tables of configs answers.
 pub trait ConfigRules {
-    /// Whether a resource may have these values set; the text says to the client why not.
-    fn validate(&self, resource: &ConfigResource, overrides: &BTreeMap<Str, Str>) -> Result<(), String>;
+    /// Whether a resource may have these values set.
+    fn validate(
+        &self,
+        resource: &ConfigResource,
+        overrides: &BTreeMap<Str, Str>,
+    ) -> Result<(), InvalidConfig>;
 
     /// Whether the config is a list, so that values can be appended and subtracted.
     fn is_list(&self, resource: &ConfigResource, key: &str) -> bool;

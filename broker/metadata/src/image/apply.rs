@@ -4,14 +4,18 @@ use std::sync::Arc;
 
 use strata_protocol::Str;
 use strata_protocol::messages::{
-    BrokerRegistrationChangeRecord, ConfigRecord, FeatureLevelRecord, PartitionChangeRecord, PartitionRecord,
-    ProducerIdsRecord, RegisterBrokerRecord, RemoveTopicRecord, TopicRecord,
+    BrokerRegistrationChangeRecord, ClientQuotaRecord, ConfigRecord, FeatureLevelRecord,
+    PartitionChangeRecord, PartitionRecord, ProducerIdsRecord, RegisterBrokerRecord, RemoveTopicRecord,
+    TopicRecord,
 };
 use strata_types::{InvalidTopicName, NodeId, PartitionId, ProducerId, TopicId, TopicName};
 
 use super::broker::UnknownStateChange;
 use super::topic::BrokenPartition;
-use super::{Broker, ConfigResource, Image, Partition, ProducerIdBlock, Topic, UnknownResource};
+use super::{
+    Broker, ConfigResource, Image, NoQuotaEntity, Partition, ProducerIdBlock, QuotaEntity, Topic,
+    UnknownResource,
+};
 use crate::MetadataRecord;
 use crate::acl::{Acl, AclError, InvalidAcl};
 
@@ -44,6 +48,8 @@ pub enum ApplyError {
     BrokerState { broker: NodeId, unknown: UnknownStateChange },
     #[error("the config names no resource: {0}")]
     Resource(#[from] UnknownResource),
+    #[error("the quota is nobody's: {0}")]
+    Quota(#[from] NoQuotaEntity),
     #[error("producer ids would go back from {from} to {to}")]
     ProducerIds { from: ProducerId, to: ProducerId },
     #[error(transparent)]
@@ -73,6 +79,7 @@ impl Image {
             MetadataRecord::FenceBroker(record) => self.apply_fencing(record.id, record.epoch, true),
             MetadataRecord::UnfenceBroker(record) => self.apply_fencing(record.id, record.epoch, false),
             MetadataRecord::BrokerRegistrationChange(record) => self.apply_broker_change(record),
+            MetadataRecord::ClientQuota(record) => self.apply_client_quota(record),
             MetadataRecord::ProducerIds(record) => self.apply_producer_ids(record),
             MetadataRecord::FeatureLevel(record) => self.apply_feature_level(record),
             MetadataRecord::AccessControlEntry(record) => {
@@ -204,6 +211,21 @@ impl Image {
             broker_epoch: record.broker_epoch,
             next_producer_id: to,
         });
+        Ok(())
+    }
+
+    fn apply_client_quota(&mut self, record: &ClientQuotaRecord) -> Result<(), ApplyError> {
+        let parts = record.entity.iter().map(|part| (&part.entity_type, part.entity_name.as_ref()));
+        let entity = QuotaEntity::parse(parts)?;
+        let mut quotas = self.client_quotas.get(&entity).cloned().unwrap_or_default();
+        match record.remove {
+            true => Arc::make_mut(&mut quotas).remove(&record.key),
+            false => Arc::make_mut(&mut quotas).insert(record.key.detached(), record.value),
+        };
+        match quotas.is_empty() {
+            true => self.client_quotas.remove(&entity),
+            false => self.client_quotas.insert(entity, quotas),
+        };
         Ok(())
     }
 

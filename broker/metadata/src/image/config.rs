@@ -9,6 +9,8 @@ pub type ConfigMap = Arc<BTreeMap<Str, Str>>;
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
+const CLIENT_METRICS: i8 = 16;
+const GROUP: i8 = 32;
 
 /// What dynamic configs are set on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,6 +19,10 @@ pub enum ConfigResource {
     Broker(NodeId),
     /// Every broker that does not say otherwise.
     BrokerDefault,
+    /// A subscription to clients' metrics (KIP-714), by its name.
+    ClientMetrics(Str),
+    /// A group, by its id, whether there is one yet or not (KIP-848).
+    Group(Str),
 }
 
 /// Why a request or a record names no resource of ours.
@@ -28,6 +34,8 @@ pub enum UnknownResource {
     Topic(#[from] InvalidTopicName),
     #[error("Node id must be an integer, but it is: {0}")]
     Broker(String),
+    #[error("Default {0} resources are not allowed.")]
+    NoName(&'static str),
 }
 
 impl ConfigResource {
@@ -41,6 +49,10 @@ impl ConfigResource {
                 Ok(id) if id >= 0 && id.to_string() == name => Ok(Self::Broker(id)),
                 _ => Err(UnknownResource::Broker(name.to_owned())),
             },
+            CLIENT_METRICS if name.is_empty() => Err(UnknownResource::NoName("client metrics")),
+            CLIENT_METRICS => Ok(Self::ClientMetrics(name.into())),
+            GROUP if name.is_empty() => Err(UnknownResource::NoName("group")),
+            GROUP => Ok(Self::Group(name.into())),
             other => Err(UnknownResource::Type(other)),
         }
     }
@@ -50,6 +62,8 @@ impl ConfigResource {
         match self {
             Self::Topic(_) => TOPIC,
             Self::Broker(_) | Self::BrokerDefault => BROKER,
+            Self::ClientMetrics(_) => CLIENT_METRICS,
+            Self::Group(_) => GROUP,
         }
     }
 
@@ -59,6 +73,7 @@ impl ConfigResource {
             Self::Topic(name) => name.as_str().into(),
             Self::Broker(id) => id.to_string().into(),
             Self::BrokerDefault => Str::default(),
+            Self::ClientMetrics(name) | Self::Group(name) => name.clone(),
         }
     }
 }
@@ -70,7 +85,9 @@ mod tests {
     #[test]
     fn a_resource_is_read_back_from_its_wire_form() {
         let topic = ConfigResource::Topic(TopicName::new("t").expect("a legal name"));
-        for resource in [topic, ConfigResource::Broker(3), ConfigResource::BrokerDefault] {
+        let metrics = ConfigResource::ClientMetrics("m".into());
+        let group = ConfigResource::Group("g".into());
+        for resource in [topic, ConfigResource::Broker(3), ConfigResource::BrokerDefault, metrics, group] {
             let parsed = ConfigResource::parse(resource.resource_type(), &resource.resource_name());
             assert_eq!(parsed, Ok(resource));
         }

@@ -6,6 +6,7 @@
 mod apply;
 mod broker;
 mod config;
+mod quota;
 mod topic;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use strata_types::{LeaderEpoch, NodeId, Offset, PartitionId, ProducerId, TopicId
 pub use apply::ApplyError;
 pub use broker::{Broker, BrokerFeature, Endpoint};
 pub use config::{ConfigMap, ConfigResource, UnknownResource};
+pub use quota::{NoQuotaEntity, QuotaEntity, QuotaMap, QuotaName};
 pub(crate) use topic::{NO_LEADER, NO_LEADER_CHANGE, NO_RECOVERY_CHANGE, RECOVERED, RECOVERING};
 pub use topic::{Partition, Topic};
 
@@ -34,6 +36,7 @@ pub struct Image {
     topic_names: OrdMap<TopicId, TopicName>,
     pub(crate) brokers: OrdMap<NodeId, Arc<Broker>>,
     pub(crate) configs: OrdMap<ConfigResource, ConfigMap>,
+    pub(crate) client_quotas: OrdMap<QuotaEntity, QuotaMap>,
     features: OrdMap<Str, i16>,
     producer_ids: Option<ProducerIdBlock>,
     acls: AclSet,
@@ -53,6 +56,7 @@ impl PartialEq for Image {
         self.topics == other.topics
             && self.brokers == other.brokers
             && self.configs == other.configs
+            && self.client_quotas == other.client_quotas
             && self.features == other.features
             && self.producer_ids == other.producer_ids
             && self.acls == other.acls
@@ -131,6 +135,16 @@ impl Image {
         self.configs.iter()
     }
 
+    /// What quotas an entity itself has; empty where none are set.
+    pub fn client_quota(&self, entity: &QuotaEntity) -> QuotaMap {
+        self.client_quotas.get(entity).cloned().unwrap_or_default()
+    }
+
+    /// Every entity that has quotas, with them.
+    pub fn client_quotas(&self) -> impl Iterator<Item = (&QuotaEntity, &QuotaMap)> {
+        self.client_quotas.iter()
+    }
+
     /// A feature's finalized level; none stands for 0.
     pub fn feature(&self, name: &str) -> Option<i16> {
         self.features.get(name).copied()
@@ -172,6 +186,9 @@ impl Image {
             records.extend(
                 configs.iter().map(|(name, value)| config_record(resource, name, Some(value)).into()),
             );
+        }
+        for (entity, quotas) in &self.client_quotas {
+            records.extend(quotas.iter().map(|(key, &value)| entity.record(key, Some(value)).into()));
         }
         if let Some(block) = &self.producer_ids {
             records.push(

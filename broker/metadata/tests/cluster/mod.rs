@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use strata_metadata::controller::{self, ConfigRules, Decision, TopicDefaults};
+use strata_metadata::controller::{self, ConfigRules, Decision, InvalidConfig, TopicDefaults};
 use strata_metadata::{ConfigResource, Image, MetadataRecord};
 use strata_protocol::Str;
 use strata_protocol::messages::broker_registration_request::{Feature, Listener};
@@ -30,9 +30,12 @@ pub struct Cluster {
 pub struct Rules;
 
 impl ConfigRules for Rules {
-    fn validate(&self, _: &ConfigResource, overrides: &BTreeMap<Str, Str>) -> Result<(), String> {
+    fn validate(&self, _: &ConfigResource, overrides: &BTreeMap<Str, Str>) -> Result<(), InvalidConfig> {
         match overrides.keys().find(|name| name.starts_with("bad")) {
-            Some(name) => Err(format!("Unknown topic config name: {name}")),
+            Some(name) => Err(InvalidConfig {
+                code: ErrorCode::InvalidConfig,
+                why: format!("Unknown topic config name: {name}"),
+            }),
             None => Ok(()),
         }
     }

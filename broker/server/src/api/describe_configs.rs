@@ -1,4 +1,4 @@
-//! DescribeConfigs (32): the settings of topics and brokers, and where each comes from.
+//! DescribeConfigs (32): the settings of topics, brokers, groups and metrics subscriptions, and where each comes from.
 //!
 //! - v1: source and synonyms (KIP-226). v3: type and documentation (KIP-569).
 //! - A broker answers for itself; the empty broker name asks what is set for all brokers. Passwords are never shown.
@@ -23,6 +23,8 @@ pub(crate) struct DescribeConfigs;
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
+const CLIENT_METRICS: i8 = 16;
+const GROUP: i8 = 32;
 
 impl Handler for DescribeConfigs {
     type Request = DescribeConfigsRequest;
@@ -44,7 +46,7 @@ impl Handler for DescribeConfigs {
                     let is_wanted = |described: &&Described| {
                         wanted
                             .as_ref()
-                            .is_none_or(|keys| keys.iter().any(|key| key.as_str() == described.name))
+                            .is_none_or(|keys| keys.iter().any(|key| key.as_str() == described.name.as_str()))
                     };
                     let shown = described.iter().filter(is_wanted);
                     result.configs =
@@ -80,6 +82,14 @@ fn describe(
             let why = format!("this is broker {}; ask broker {name} for its own settings", broker.node_id);
             Err((ErrorCode::InvalidRequest, why))
         }
+        CLIENT_METRICS if name.is_empty() => {
+            Err((ErrorCode::InvalidRequest, "Client metrics subscription name must not be empty".to_owned()))
+        }
+        CLIENT_METRICS => Ok(broker.configs.describe_client_metrics(&image, name)),
+        GROUP if name.is_empty() => {
+            Err((ErrorCode::InvalidRequest, "Group name must not be empty".to_owned()))
+        }
+        GROUP => Ok(broker.configs.describe_group(&image, name)),
         kind => Err((ErrorCode::InvalidRequest, format!("resources of type {kind} have no settings here"))),
     }
 }
@@ -94,7 +104,7 @@ fn show(described: &Described, synonyms: bool, documentation: bool) -> DescribeC
         ..Default::default()
     });
     DescribeConfigsResourceResult {
-        name: Str::from_static(described.name),
+        name: described.name.clone(),
         value: value.filter(|_| !hidden),
         read_only: described.read_only,
         config_source: source as i8,

@@ -1,6 +1,6 @@
 //! ListConfigResources (74): what has settings (KIP-1142).
 //!
-//! - v0 lists metrics subscriptions only, of which there are none. v1: topics (2), brokers (4, and 8 for their loggers),
+//! - v0 lists metrics subscriptions only (KIP-714). v1: topics (2), brokers (4, and 8 for their loggers),
 //!   metrics subscriptions (16) and groups (32), each if asked for; no type named means all.
 
 use std::ops::RangeInclusive;
@@ -16,7 +16,10 @@ pub(crate) struct ListConfigResources;
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
-const KNOWN: [i8; 5] = [TOPIC, BROKER, 8, 16, 32];
+const BROKER_LOGGER: i8 = 8;
+const CLIENT_METRICS: i8 = 16;
+const GROUP: i8 = 32;
+const KNOWN: [i8; 5] = [TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP];
 
 impl Handler for ListConfigResources {
     type Request = ListConfigResourcesRequest;
@@ -28,7 +31,10 @@ impl Handler for ListConfigResources {
             let error_code = ErrorCode::UnsupportedVersion.into();
             return Ok(ListConfigResourcesResponse { error_code, ..Default::default() });
         }
-        let wanted = |kind: i8| cx.version >= 1 && (types.is_empty() || types.contains(&kind));
+        let wanted = |kind: i8| match cx.version {
+            0 => kind == CLIENT_METRICS,
+            _ => types.is_empty() || types.contains(&kind),
+        };
         let resource = |resource_type: i8, resource_name: Str| ConfigResource {
             resource_name,
             resource_type,
@@ -40,9 +46,15 @@ impl Handler for ListConfigResources {
             let names = image.topics().map(|topic| Str::from(topic.name.as_str()));
             config_resources.extend(names.map(|name| resource(TOPIC, name)));
         }
-        if wanted(BROKER) {
-            let names = image.brokers().map(|broker| Str::from(broker.id.to_string()));
-            config_resources.extend(names.map(|name| resource(BROKER, name)));
+        for kind in [BROKER, BROKER_LOGGER] {
+            let brokers = image.brokers().filter(|_| wanted(kind));
+            config_resources.extend(brokers.map(|broker| resource(kind, Str::from(broker.id.to_string()))));
+        }
+        for (set, _) in image.configs() {
+            let kind = set.resource_type();
+            if matches!(kind, CLIENT_METRICS | GROUP) && wanted(kind) {
+                config_resources.push(resource(kind, set.resource_name()));
+            }
         }
         Ok(ListConfigResourcesResponse { config_resources, ..Default::default() })
     }

@@ -1,6 +1,10 @@
 //! One file per API key. Each opens with what Kafka's clients see of it and what changed between its versions.
 
+pub(crate) mod add_raft_voter;
+pub(crate) mod alter_client_quotas;
 pub(crate) mod alter_configs;
+pub(crate) mod alter_partition_reassignments;
+pub(crate) mod alter_replica_log_dirs;
 pub(crate) mod api_versions;
 pub(crate) mod create_acls;
 pub(crate) mod create_partitions;
@@ -36,7 +40,11 @@ pub(crate) mod offset_delete;
 pub(crate) mod offset_fetch;
 pub(crate) mod offset_for_leader_epoch;
 pub(crate) mod produce;
+pub(crate) mod remove_raft_voter;
 pub(crate) mod sync_group;
+pub(crate) mod unregister_broker;
+pub(crate) mod unregister_controller;
+pub(crate) mod update_features;
 
 use strata_protocol::Str;
 

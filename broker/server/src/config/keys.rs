@@ -37,6 +37,15 @@ impl Key {
         self.allowed.check(self.kind, text)
     }
 
+    /// The same, and if not, why not, as Kafka says it to the clients that set it.
+    pub(crate) fn check_in_kafkas_words(&self, text: &str) -> Result<(), String> {
+        match self.check(text) {
+            Ok(()) => Ok(()),
+            Err(_) if self.kind.check(text).is_err() => Err(self.kind.words().to_owned()),
+            Err(problem) => Err(self.allowed.words(text).unwrap_or_else(|| problem.to_string())),
+        }
+    }
+
     /// Whether the value must never be shown.
     pub fn is_sensitive(&self) -> bool {
         self.kind == Kind::Password

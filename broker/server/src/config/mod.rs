@@ -112,6 +112,7 @@ impl Config {
                     key.check(value).map_err(|why| ConfigError::invalid(name, value, why.to_string()))?
                 }
                 None if KNOWN_ELSEWHERE.contains(&name.as_str()) => {}
+                None if crate::configs::listener_key(name).is_some() => {}
                 None => warnings.push(format!("{name} is not a known setting and has no effect")),
             }
         }

@@ -38,7 +38,7 @@ impl Kind {
         })
     }
 
-    pub(super) fn check(self, text: &str) -> Result<(), Problem> {
+    pub(crate) fn check(self, text: &str) -> Result<(), Problem> {
         let text = text.trim();
         let (ok, wanted) = match self {
             Self::Boolean => (parse_boolean(text).is_some(), "true or false"),
@@ -49,6 +49,18 @@ impl Kind {
             Self::String | Self::List | Self::Class | Self::Password => (true, ""),
         };
         if ok { Ok(()) } else { Err(Problem(format!("allowed is {wanted}"))) }
+    }
+
+    /// What Kafka says of a text that is not of this type.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::Boolean => "Expected value to be either true or false",
+            Self::Int => "Not a number of type INT",
+            Self::Short => "Not a number of type SHORT",
+            Self::Long => "Not a number of type LONG",
+            Self::Double => "Not a number of type DOUBLE",
+            Self::String | Self::List | Self::Class | Self::Password => "Not a text",
+        }
     }
 
     /// The number by which DescribeConfigs names the type (KIP-569).
@@ -135,6 +147,27 @@ impl Allowed {
             }
         };
         if ok { Ok(()) } else { Err(Problem(format!("allowed is {self}"))) }
+    }
+}
+
+impl Allowed {
+    /// What Kafka says of a value that is not allowed; `None` where it depends on more than the value.
+    pub(super) fn words(&self, text: &str) -> Option<String> {
+        match self {
+            Self::NotEmpty => Some("String must be non-empty".to_owned()),
+            Self::Range(from, to, None) => {
+                let value: f64 = text.trim().parse().ok()?;
+                match to.filter(|to| value > *to) {
+                    Some(to) => Some(format!("Value must be no more than {to}")),
+                    None => Some(format!("Value must be at least {from}")),
+                }
+            }
+            Self::Words(words, false) => Some(format!("String must be one of: {}", words.join(", "))),
+            Self::Words(words, true) => {
+                Some(format!("String must be one of (case insensitive): {}", words.join(", ")))
+            }
+            Self::Anything | Self::Range(..) => None,
+        }
     }
 }
 

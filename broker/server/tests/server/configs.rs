@@ -132,7 +132,8 @@ async fn what_cannot_be_set_is_refused_with_a_reason() {
         (TOPIC, "t", "retention.ms", "soon"),
         (TOPIC, "t", "no.such.setting", "1"),
         (BROKER, "1", "node.id", "2"),
-        (BROKER, "1", "no.such.setting", "2"),
+        (BROKER, "1", "num.io.threads", "0"),
+        (BROKER, "", "listeners", "PLAINTEXT://:1"),
         (BROKER, "", "log.segment.bytes", "1"),
     ] {
         let (code, message) = alter(&mut connection, kind, name, key, 0, text).await;

@@ -7,6 +7,7 @@ mod compaction;
 mod configs;
 mod groups;
 mod life;
+mod operations;
 mod records;
 mod topics;
 mod wire;

@@ -247,7 +247,8 @@ async fn what_has_settings_is_listed_by_type() {
     let broker = Broker::start().await;
     let mut connection = broker.connect().await;
     connection.create_topic("t", 1, &[]).await;
-    for (resource_types, count) in [(vec![], 2), (vec![2], 1), (vec![4], 1), (vec![16, 32], 0)] {
+    for (resource_types, count) in [(vec![], 3), (vec![2], 1), (vec![4], 1), (vec![8], 1), (vec![16, 32], 0)]
+    {
         let request = ListConfigResourcesRequest { resource_types, ..Default::default() };
         let response = connection.call(1, &request).await;
         assert_eq!((response.error_code, response.config_resources.len()), (0, count), "{request:?}");

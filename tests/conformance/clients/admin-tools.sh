@@ -1,0 +1,202 @@
+#!/usr/bin/env bash
+# What an administrator runs: admin-tools.sh BOOTSTRAP. Kafka's own tools for settings, quotas, features, client metrics, the
+# quorum, log directories, reassignments and elections; everything they print that does not depend on the machine.
+. "$(dirname "${BASH_SOURCE[0]}")/../env.sh"
+bootstrap=$1 topic=admin
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+title() { echo "== $*"; }
+# Ids, addresses, folders and sizes that differ each time; Java's stack traces, which only say where in the tool it was.
+plain() {
+  sed -E 's/127.0.0.1:[0-9]+/BROKER/g; s/ *\(id: [^)]*\)//; s/TopicId: [A-Za-z0-9_-]{22}/TopicId: ID/; s/[[:space:]]+/ /g;
+    s/^\[[0-9-]+ [0-9:,]+\] //; s|("log_dirs":\["?)/[^"]*|\1DIR|g' | { grep -Ev '^[[:space:]]*(at [a-z]|\.\.\. [0-9]+ more|$)' || true; }
+}
+# say TOOL ARGS...: what it prints, and how it ends.
+say() {
+  local status=0
+  tool "$1" --bootstrap-server "$bootstrap" "${@:2}" >"$work/out" 2>&1 || status=$?
+  plain <"$work/out"
+  [ $status = 0 ] || echo "status $status"
+}
+sorted() { say "$@" | sort; }
+configs() { say kafka-configs "$@"; }
+
+call() { tool "$1" --bootstrap-server "$bootstrap" "${@:2}"; }
+call kafka-topics --create --topic $topic --partitions 2 --replication-factor 1 >/dev/null
+
+title "quotas of clients and users"
+configs --alter --entity-type users --entity-name alice --add-config producer_byte_rate=1048576,consumer_byte_rate=2097152.5
+configs --alter --entity-type users --entity-name alice --add-config producer_byte_rate=1048576,consumer_byte_rate=2097152,request_percentage=12.5
+configs --alter --entity-type users --entity-default --add-config request_percentage=50
+configs --alter --entity-type clients --entity-name app --add-config producer_byte_rate=1000
+configs --alter --entity-type clients --entity-default --add-config controller_mutation_rate=10
+configs --alter --entity-type users --entity-name alice --entity-type clients --entity-name app --add-config consumer_byte_rate=500
+configs --alter --entity-type users --entity-name bob --entity-type clients --entity-default --add-config consumer_byte_rate=501
+configs --alter --entity-type users --entity-default --entity-type clients --entity-default --add-config consumer_byte_rate=502
+configs --alter --entity-type ips --entity-name 127.0.0.9 --add-config connection_creation_rate=100
+configs --alter --entity-type ips --entity-default --add-config connection_creation_rate=1000000
+for entity in "--entity-type users" "--entity-type clients" "--entity-type users --entity-type clients" "--entity-type ips" \
+  "--entity-type users --entity-name alice" "--entity-type users --entity-default" "--entity-type clients --entity-default" \
+  "--entity-type users --entity-name alice --entity-type clients" "--entity-type users --entity-name nobody" \
+  "--entity-type users --entity-name alice --entity-type clients --entity-name app" "--entity-type ips --entity-name 127.0.0.9"; do
+  title "describe $entity"
+  # shellcheck disable=SC2086
+  sorted kafka-configs --describe $entity
+done
+title "quotas that cannot be"
+configs --alter --entity-type users --entity-name alice --add-config producer_byte_rate=-1
+configs --alter --entity-type users --entity-name alice --add-config producer_byte_rate=0
+configs --alter --entity-type users --entity-name alice --add-config producer_byte_rate=0.5
+configs --alter --entity-type users --entity-name alice --add-config no_such_rate=1
+configs --alter --entity-type ips --entity-name 127.0.0.9 --add-config producer_byte_rate=1
+configs --alter --entity-type users --entity-name alice --add-config connection_creation_rate=1
+configs --alter --entity-type ips --entity-name not.an.address.invalid --add-config connection_creation_rate=1
+title "quotas removed"
+configs --alter --entity-type users --entity-name alice --delete-config producer_byte_rate,consumer_byte_rate,request_percentage
+configs --alter --entity-type users --entity-name alice --delete-config producer_byte_rate
+configs --alter --entity-type users --entity-default --delete-config request_percentage
+configs --alter --entity-type users --entity-name alice --entity-type clients --entity-name app --delete-config consumer_byte_rate
+configs --alter --entity-type users --entity-name bob --entity-type clients --entity-default --delete-config consumer_byte_rate
+configs --alter --entity-type users --entity-default --entity-type clients --entity-default --delete-config consumer_byte_rate
+configs --alter --entity-type clients --entity-name app --delete-config producer_byte_rate
+configs --alter --entity-type clients --entity-default --delete-config controller_mutation_rate
+configs --alter --entity-type ips --entity-name 127.0.0.9 --delete-config connection_creation_rate
+configs --alter --entity-type ips --entity-default --delete-config connection_creation_rate
+sorted kafka-configs --describe --entity-type users
+sorted kafka-configs --describe --entity-type ips
+
+title "settings of brokers"
+broker="--entity-type brokers --entity-name 1"
+# shellcheck disable=SC2086
+{
+  configs --alter $broker --add-config log.retention.ms=1000000,num.io.threads=9
+  configs --alter --entity-type brokers --entity-default --add-config log.retention.ms=2000000,max.connections.per.ip=5000
+  sorted kafka-configs --describe $broker
+  sorted kafka-configs --describe --entity-type brokers --entity-default
+  sorted kafka-configs --describe --entity-type brokers
+  sorted kafka-configs --describe --entity-type topics --entity-name $topic --all | grep -E '^ ?retention.ms' || true
+  title "settings that cannot be"
+  configs --alter $broker --add-config node.id=2
+  configs --alter $broker --add-config num.io.threads=-1
+  configs --alter $broker --add-config no.such.setting=1
+  configs --alter --entity-type brokers --entity-default --add-config listeners=PLAINTEXT://:1
+  configs --alter --entity-type brokers --entity-name x --add-config num.io.threads=9
+  configs --alter --entity-type brokers --entity-default --add-config max.connections.per.ip.overrides=127.0.0.1:x
+  configs --alter $broker --delete-config log.cleaner.threads
+  configs --describe $broker
+  title "settings removed"
+  configs --alter $broker --delete-config log.retention.ms,num.io.threads,no.such.setting
+  configs --alter --entity-type brokers --entity-default --delete-config log.retention.ms,max.connections.per.ip,no.such.setting
+  configs --describe $broker
+  configs --describe --entity-type brokers --entity-default
+}
+
+title "levels of loggers"
+loggers="--entity-type broker-loggers --entity-name 1"
+# shellcheck disable=SC2086
+{
+  configs --alter $loggers --add-config kafka.no.such.Logger=DEBUG
+  configs --alter $loggers --add-config root=NOISE
+  configs --alter $loggers --add-config root=DEBUG
+  configs --describe $loggers | grep -E '^ ?root=' || true
+  configs --alter $loggers --add-config root=INFO
+  configs --alter $loggers --delete-config root
+}
+
+title "client metrics"
+say kafka-client-metrics --list
+say kafka-client-metrics --alter --name basic --metrics org.apache.kafka.producer.,org.apache.kafka.consumer. --interval 60000
+say kafka-client-metrics --alter --name java --interval 1000 --match client_software_name=apache-kafka-java,client_id=app.*
+say kafka-client-metrics --list
+say kafka-client-metrics --describe --name basic
+say kafka-client-metrics --describe
+sorted kafka-configs --describe --entity-type client-metrics
+say kafka-client-metrics --alter --name basic --interval 5
+say kafka-client-metrics --alter --name basic --match no_such_label=x
+say kafka-client-metrics --alter --name basic --match client_id=
+say kafka-client-metrics --alter --name basic --match 'client_id=['
+configs --alter --entity-type client-metrics --entity-name basic --add-config no.such=1
+configs --alter --entity-type client-metrics --entity-name basic --delete-config metrics
+say kafka-client-metrics --describe --name basic
+say kafka-client-metrics --delete --name basic
+say kafka-client-metrics --delete --name java
+say kafka-client-metrics --list
+say kafka-client-metrics --describe --name gone
+
+title "settings of groups"
+configs --alter --entity-type groups --entity-name g --add-config consumer.heartbeat.interval.ms=6000
+sorted kafka-configs --describe --entity-type groups
+configs --alter --entity-type groups --entity-name g --add-config consumer.heartbeat.interval.ms=1
+configs --alter --entity-type groups --entity-name g --add-config consumer.session.timeout.ms=1000
+configs --alter --entity-type groups --entity-name g --add-config no.such=1
+configs --alter --entity-type groups --entity-name g --add-config share.auto.offset.reset=earliest
+sorted kafka-configs --describe --entity-type groups --entity-name g
+sorted kafka-configs --describe --entity-type groups --entity-name g --all
+configs --alter --entity-type groups --entity-name g --delete-config consumer.heartbeat.interval.ms,share.auto.offset.reset
+sorted kafka-configs --describe --entity-type groups
+title "settings of topics"
+configs --alter --entity-type topics --entity-name no-such-topic --add-config retention.ms=1
+configs --describe --entity-type topics --entity-name no-such-topic
+sorted kafka-configs --describe --entity-type topics
+
+title "reassignments"
+echo '{"version":1,"partitions":[{"topic":"admin","partition":0,"replicas":[1]}]}' >"$work/same.json"
+echo '{"version":1,"partitions":[{"topic":"admin","partition":0,"replicas":[2]}]}' >"$work/other.json"
+echo '{"version":1,"partitions":[{"topic":"admin","partition":0,"replicas":[1,1]}]}' >"$work/twice.json"
+echo '{"version":1,"partitions":[{"topic":"admin","partition":9,"replicas":[1]}]}' >"$work/unknown.json"
+echo '{"topics":[{"topic":"admin"}],"version":1}' >"$work/topics.json"
+say kafka-reassign-partitions --list
+for plan in same other twice unknown; do say kafka-reassign-partitions --execute --reassignment-json-file "$work/$plan.json"; done
+say kafka-reassign-partitions --verify --reassignment-json-file "$work/same.json"
+say kafka-reassign-partitions --cancel --reassignment-json-file "$work/same.json"
+say kafka-reassign-partitions --generate --topics-to-move-json-file "$work/topics.json" --broker-list 1
+title "elections"
+say kafka-leader-election --election-type preferred --all-topic-partitions
+say kafka-leader-election --election-type preferred --topic $topic --partition 0
+say kafka-leader-election --election-type unclean --topic $topic --partition 0
+say kafka-leader-election --election-type preferred --topic no-such-topic --partition 0
+say kafka-leader-election --election-type preferred --topic $topic --partition 7
+
+title "offsets"
+seq 5 | call kafka-console-producer --topic $topic 2>/dev/null
+for time in earliest latest max-timestamp earliest-local latest-tiered earliest-pending-upload; do
+  say kafka-get-offsets --topic $topic --time $time --partitions 0,1
+done | sed -E 's/^(admin:[01]:)5$/\1N/; s/^(admin:[01]:)4$/\1N-1/' | sort | uniq -c
+say kafka-get-offsets --topic no-such-topic
+title "log directories"
+say kafka-log-dirs --describe --topic-list $topic | sed -E 's/"logDir":"[^"]*"/"logDir":"DIR"/; s/("(total|usable)Bytes":)[0-9]+/\10/g; s/("size":)[0-9]+/\10/g' |
+  python3 -c 'import json,sys
+for line in sys.stdin:
+    if line.startswith("{"):
+        told = json.loads(line)
+        for broker in told["brokers"]:
+            for d in broker["logDirs"]: d["partitions"].sort(key=lambda p: p["partition"])
+        line = json.dumps(told) + "\n"
+    print(line, end="")'
+title "cluster"
+for command in cluster-id list-endpoints "unregister --id 9"; do
+  # shellcheck disable=SC2086
+  tool kafka-cluster $command --bootstrap-server "$bootstrap" 2>&1 | plain | sed -E 's/(cluster ID): .*/\1: ID/i' || true
+done
+title "features"
+say kafka-features describe | sed -E 's/Epoch: [0-9]+/Epoch: N/'
+say kafka-features upgrade --feature no.such.feature=1
+say kafka-features upgrade --feature group.version=9
+say kafka-features upgrade --feature group.version=1 --feature transaction.version=2
+say kafka-features upgrade --feature group.version=1
+say kafka-features downgrade --feature group.version=0 --dry-run
+say kafka-features upgrade --feature group.version=0 --dry-run
+say kafka-features downgrade --feature group.version=0
+say kafka-features upgrade --feature group.version=1 --dry-run
+say kafka-features upgrade --feature group.version=1
+say kafka-features downgrade --metadata 3.0
+say kafka-features downgrade --metadata 3.3-IV3
+say kafka-features upgrade --metadata 4.3-IV0
+say kafka-features upgrade --release-version 4.3
+say kafka-features disable --feature metadata.version
+say kafka-features downgrade --feature transaction.version=1
+say kafka-features describe | sed -E 's/Epoch: [0-9]+/Epoch: N/'
+title "quorum"
+say kafka-metadata-quorum describe --status | sed -E 's/(LeaderEpoch|HighWatermark|MaxFollowerLag|MaxFollowerLagTimeMs): .*/\1: N/; s/[A-Za-z0-9_-]{22}/ID/g'
+say kafka-metadata-quorum remove-controller --controller-id 1 --controller-directory-id AAAAAAAAAAAAAAAAAAAAAQ
+say kafka-metadata-quorum remove-controller --controller-id 9 --controller-directory-id AAAAAAAAAAAAAAAAAAAAAQ
