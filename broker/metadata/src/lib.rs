@@ -24,7 +24,8 @@ mod record;
 
 pub use changes::{Changes, TopicChange};
 pub use image::{
-    ApplyError, Broker, BrokerFeature, ConfigMap, ConfigResource, Endpoint, Image, NoQuotaEntity, Partition,
-    QuotaEntity, QuotaMap, QuotaName, Topic, UnknownResource,
+    ApplyError, Broker, BrokerFeature, ConfigMap, ConfigResource, DelegationToken, Endpoint, Image,
+    NoQuotaEntity, Partition, QuotaEntity, QuotaMap, QuotaName, ScramCredential, ScramMechanism, Topic,
+    UnknownResource,
 };
 pub use record::{MetadataRecord, RecordError};

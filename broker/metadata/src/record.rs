@@ -9,9 +9,10 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use strata_protocol::messages::{
     AccessControlEntryRecord, BrokerRegistrationChangeRecord, ClientQuotaRecord, ConfigRecord,
-    FeatureLevelRecord, FenceBrokerRecord, NoOpRecord, PartitionChangeRecord, PartitionRecord,
-    ProducerIdsRecord, RegisterBrokerRecord, RemoveAccessControlEntryRecord, RemoveTopicRecord, TopicRecord,
-    UnfenceBrokerRecord, UnregisterBrokerRecord,
+    DelegationTokenRecord, FeatureLevelRecord, FenceBrokerRecord, NoOpRecord, PartitionChangeRecord,
+    PartitionRecord, ProducerIdsRecord, RegisterBrokerRecord, RemoveAccessControlEntryRecord,
+    RemoveDelegationTokenRecord, RemoveTopicRecord, RemoveUserScramCredentialRecord, TopicRecord,
+    UnfenceBrokerRecord, UnregisterBrokerRecord, UserScramCredentialRecord,
 };
 use strata_protocol::{DecodeError, EncodeError, Encoder, Message};
 
@@ -121,6 +122,10 @@ metadata_records! {
     UnfenceBroker(UnfenceBrokerRecord) = 8, written as 0;
     /// A topic, its partitions and its configs are gone.
     RemoveTopic(RemoveTopicRecord) = 9, written as 0;
+    /// A delegation token is issued, or lives longer or shorter.
+    DelegationToken(DelegationTokenRecord) = 10, written as 0;
+    /// A user's SCRAM credential.
+    UserScramCredential(UserScramCredentialRecord) = 11, written as 0;
     /// A feature's finalized level.
     FeatureLevel(FeatureLevelRecord) = 12, written as 0;
     /// One quota of one entity is set or removed (KIP-546).
@@ -133,6 +138,10 @@ metadata_records! {
     AccessControlEntry(AccessControlEntryRecord) = 18, written as 0;
     /// An access control entry is gone.
     RemoveAccessControlEntry(RemoveAccessControlEntryRecord) = 19, written as 0;
+    /// A user's SCRAM credential is gone.
+    RemoveUserScramCredential(RemoveUserScramCredentialRecord) = 22, written as 0;
+    /// A delegation token is gone.
+    RemoveDelegationToken(RemoveDelegationTokenRecord) = 26, written as 0;
     /// Nothing; keeps the log moving.
     NoOp(NoOpRecord) = 20, written as 0;
 }

@@ -22,7 +22,7 @@ use crate::fetch_sessions::FetchSessions;
 use crate::net::Causes;
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
-use crate::security::Authorizer;
+use crate::security::{Authorizer, Tokens};
 
 /// One running broker.
 pub(crate) struct Broker {
@@ -41,6 +41,8 @@ pub(crate) struct Broker {
     pub fetch_sessions: FetchSessions,
     pub producer_ids: ProducerIds,
     pub authorizer: Authorizer,
+    /// `None`: there are no delegation tokens.
+    pub tokens: Option<Tokens>,
     /// What was forbidden lately, for the log.
     pub denials: Causes,
     pub remote: Option<Arc<dyn RemoteLog>>,

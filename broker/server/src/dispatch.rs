@@ -15,7 +15,7 @@ use strata_protocol::{
 
 use crate::api;
 use crate::broker::Broker;
-use crate::security::Principal;
+use crate::security::Session;
 
 /// What a connection sends back, or why not.
 pub(crate) type Answer = Result<Encoded, Refusal>;
@@ -27,6 +27,8 @@ pub(crate) enum Refusal {
     Silent,
     /// The connection is closed, as Kafka does where the protocol has no answer. `cause` groups them in the log.
     Close { cause: &'static str, what: String },
+    /// The same, after a last answer.
+    Last { answer: Encoded, cause: &'static str, what: String },
 }
 
 impl Refusal {
@@ -41,12 +43,13 @@ impl Refusal {
 }
 
 /// The other end of a connection.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Peer {
     pub address: SocketAddr,
     /// The name of the listener that it came in by.
     pub listener: Str,
-    pub principal: Principal,
+    /// Whom it belongs to.
+    pub session: Arc<Session>,
 }
 
 /// A request's surroundings.
@@ -106,6 +109,7 @@ pub(crate) static TABLE: &[Api] = &[
     Api::of::<api::sync_group::SyncGroup>(),
     Api::of::<api::describe_groups::DescribeGroups>(),
     Api::of::<api::list_groups::ListGroups>(),
+    Api::of::<api::sasl_handshake::SaslHandshake>(),
     Api::of::<api::api_versions::ApiVersions>(),
     Api::of::<api::create_topics::CreateTopics>(),
     Api::of::<api::delete_topics::DeleteTopics>(),
@@ -119,7 +123,12 @@ pub(crate) static TABLE: &[Api] = &[
     Api::of::<api::alter_configs::AlterConfigs>(),
     Api::of::<api::alter_replica_log_dirs::AlterReplicaLogDirs>(),
     Api::of::<api::describe_log_dirs::DescribeLogDirs>(),
+    Api::of::<api::sasl_authenticate::SaslAuthenticate>(),
     Api::of::<api::create_partitions::CreatePartitions>(),
+    Api::of::<api::create_delegation_token::CreateDelegationToken>(),
+    Api::of::<api::renew_delegation_token::RenewDelegationToken>(),
+    Api::of::<api::expire_delegation_token::ExpireDelegationToken>(),
+    Api::of::<api::describe_delegation_token::DescribeDelegationToken>(),
     Api::of::<api::delete_groups::DeleteGroups>(),
     Api::of::<api::elect_leaders::ElectLeaders>(),
     Api::of::<api::incremental_alter_configs::IncrementalAlterConfigs>(),
@@ -128,6 +137,8 @@ pub(crate) static TABLE: &[Api] = &[
     Api::of::<api::offset_delete::OffsetDelete>(),
     Api::of::<api::describe_client_quotas::DescribeClientQuotas>(),
     Api::of::<api::alter_client_quotas::AlterClientQuotas>(),
+    Api::of::<api::describe_user_scram_credentials::DescribeUserScramCredentials>(),
+    Api::of::<api::alter_user_scram_credentials::AlterUserScramCredentials>(),
     Api::of::<api::describe_quorum::DescribeQuorum>(),
     Api::of::<api::update_features::UpdateFeatures>(),
     Api::of::<api::describe_cluster::DescribeCluster>(),
@@ -146,6 +157,9 @@ pub(crate) fn start(
     peer: &Peer,
     frame: Bytes,
 ) -> Result<BoxFuture<'static, Answer>, Refusal> {
+    if let Some(answer) = peer.session.bare(broker, &frame) {
+        return Ok(Box::pin(std::future::ready(answer)));
+    }
     let mut decoder = Decoder::new(frame);
     let malformed = |error: DecodeError| Refusal::close("malformed", format!("a malformed request: {error}"));
     let header = decode_request_header(&mut decoder).map_err(|error| match error {
@@ -160,6 +174,7 @@ pub(crate) fn start(
     let api = TABLE.iter().find(|api| api.key as i16 == key);
     let api =
         api.ok_or_else(|| Refusal::close("unsupported key", format!("API key {key} is not supported yet")))?;
+    peer.session.admits(api.key)?;
     if !api.versions.contains(&version) {
         // The one request that a client sends before it knows what we speak (KIP-511).
         if api.key == ApiKey::ApiVersions {
@@ -183,9 +198,18 @@ fn start_with<H: Handler>(
     // Bytes that follow the request are let be, as in Kafka: librdkafka sends some.
     let request = H::Request::decode(&mut decoder, version)?;
     Ok(Box::pin(async move {
+        let session = is_sasl(H::Request::KEY).then(|| cx.peer.session.clone());
         let response = H::handle(cx, request).await?;
-        encode::<H::Request>(correlation_id, version, &response)
+        let answer = encode::<H::Request>(correlation_id, version, &response)?;
+        match session.as_ref().and_then(|session| session.failure()) {
+            Some(why) => Err(Refusal::Last { answer, cause: "authentication", what: why.to_owned() }),
+            None => Ok(answer),
+        }
     }))
+}
+
+const fn is_sasl(key: ApiKey) -> bool {
+    matches!(key, ApiKey::SaslHandshake | ApiKey::SaslAuthenticate)
 }
 
 /// The response's frame.

@@ -26,7 +26,6 @@ mod partition;
 mod partitions;
 mod producer_ids;
 mod read;
-#[allow(dead_code, reason = "the API files that ask are being written")]
 mod security;
 mod server;
 #[allow(dead_code, reason = "the API files that ask are being written")]

@@ -25,7 +25,7 @@ use uuid::Uuid;
 use crate::archive_host::Host;
 use crate::broker::{Broker, now};
 use crate::cleaner;
-use crate::config::{Config, Endpoint};
+use crate::config::{Config, Endpoint, SecurityProtocol};
 use crate::configs::Configs;
 use crate::coordinators::Coordinators;
 use crate::features;
@@ -34,7 +34,7 @@ use crate::housekeeping;
 use crate::net::{self, Bound, Causes};
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
-use crate::security::Authorizer;
+use crate::security::{Authorizer, TlsError, Tokens};
 
 /// How long `shutdown` waits for connections to finish what they have in flight.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
@@ -56,6 +56,8 @@ pub enum StartError {
     Propose(#[from] ProposeError),
     #[error("the controller refused this broker: {0}")]
     Refused(ErrorCode),
+    #[error("TLS cannot be spoken: {0}")]
+    Tls(#[from] TlsError),
     #[error("starting was interrupted")]
     Interrupted,
 }
@@ -127,6 +129,7 @@ impl Server {
             producer_ids: ProducerIds::default(),
             authorizer: Authorizer::new(config.security.authorizer.as_ref()),
             denials: Causes::default(),
+            tokens: config.security.tokens.as_ref().map(Tokens::new),
             remote,
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
@@ -135,7 +138,7 @@ impl Server {
         housekeeping::start(&broker, image);
         let (connections, stop) = (TaskTracker::new(), CancellationToken::new());
         let local_addrs = bound.iter().map(|bound| bound.address).collect();
-        net::serve(&broker, bound, &connections, &stop);
+        net::serve(&broker, bound, &connections, &stop)?;
         tracing::info!(node = broker.node_id, cluster = %broker.cluster_id, listeners = ?local_addrs, "serving");
         Ok(Self { broker, local_addrs, connections, stop })
     }
@@ -278,7 +281,11 @@ async fn join(
         broker_id: config.node_id,
         cluster_id: cluster_id.clone(),
         incarnation_id: Uuid::new_v4(),
-        listeners: advertised.iter().map(registered).collect(),
+        listeners: advertised
+            .iter()
+            .zip(config.listeners.iter().map(|listener| listener.protocol))
+            .map(registered)
+            .collect(),
         features: features::SUPPORTED
             .iter()
             .map(|feature| Feature {
@@ -310,13 +317,12 @@ async fn join(
     Ok(given.broker_epoch)
 }
 
-fn registered(endpoint: &Endpoint) -> RegisteredListener {
+fn registered((endpoint, protocol): (&Endpoint, SecurityProtocol)) -> RegisteredListener {
     RegisteredListener {
         name: Str::from(endpoint.name.as_str()),
         host: Str::from(endpoint.host.as_str()),
         port: endpoint.port,
-        // PLAINTEXT, the only one there is yet.
-        security_protocol: 0,
+        security_protocol: protocol.code(),
         ..Default::default()
     }
 }

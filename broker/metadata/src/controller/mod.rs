@@ -6,6 +6,7 @@
 //!
 //! One file for each kind of request. Source: KIP-500, KIP-631 and the answers of Apache Kafka 4.3.
 
+mod acls;
 mod allocate_producer_ids;
 mod alter_client_quotas;
 mod alter_configs;
@@ -15,12 +16,14 @@ mod bootstrap;
 mod broker_heartbeat;
 mod create_partitions;
 mod create_topics;
+mod delegation_tokens;
 mod delete_topics;
 mod elect_leaders;
 mod election;
 mod incremental_alter_configs;
 mod placement;
 mod register_broker;
+mod scram;
 mod unregister_broker;
 mod update_features;
 
@@ -30,6 +33,7 @@ use strata_protocol::Str;
 use strata_protocol::messages::create_topics_response::CreatableTopicConfigs;
 use strata_types::ErrorCode;
 
+pub use acls::{ACLS_PER_REQUEST_MAX, create_acls, delete_acls};
 pub use allocate_producer_ids::{PRODUCER_ID_BLOCK_LEN, allocate_producer_ids};
 pub use alter_client_quotas::{QUOTA_CHANGES_PER_REQUEST_MAX, alter_client_quotas};
 pub use alter_configs::alter_configs;
@@ -39,10 +43,18 @@ pub use bootstrap::{METADATA_VERSION, METADATA_VERSION_FEATURE, bootstrap};
 pub use broker_heartbeat::broker_heartbeat;
 pub use create_partitions::create_partitions;
 pub use create_topics::create_topics;
+pub use delegation_tokens::{
+    DELEGATION_TOKENS_MAX, create_delegation_token, expire_delegation_token, renew_delegation_token,
+    sweep_delegation_tokens,
+};
 pub use delete_topics::delete_topics;
 pub use elect_leaders::elect_leaders;
 pub use incremental_alter_configs::incremental_alter_configs;
 pub use register_broker::register_broker;
+pub use scram::{
+    SCRAM_ITERATIONS_MAX, SCRAM_ITERATIONS_MIN, ScramKeys, alter_user_scram_credentials,
+    describe_user_scram_credentials,
+};
 pub use unregister_broker::unregister_broker;
 pub use update_features::{SupportedFeature, update_features};
 

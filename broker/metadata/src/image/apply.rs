@@ -13,8 +13,8 @@ use strata_types::{InvalidTopicName, NodeId, PartitionId, ProducerId, TopicId, T
 use super::broker::UnknownStateChange;
 use super::topic::BrokenPartition;
 use super::{
-    Broker, ConfigResource, Image, NoQuotaEntity, Partition, ProducerIdBlock, QuotaEntity, Topic,
-    UnknownResource,
+    Broker, ConfigResource, DelegationToken, Image, NoQuotaEntity, Partition, ProducerIdBlock, QuotaEntity,
+    ScramCredential, ScramMechanism, Topic, UnknownResource,
 };
 use crate::MetadataRecord;
 use crate::acl::{Acl, AclError, InvalidAcl};
@@ -52,6 +52,8 @@ pub enum ApplyError {
     Quota(#[from] NoQuotaEntity),
     #[error("producer ids would go back from {from} to {to}")]
     ProducerIds { from: ProducerId, to: ProducerId },
+    #[error("there is no SCRAM mechanism {0}")]
+    ScramMechanism(i8),
     #[error(transparent)]
     InvalidAcl(#[from] InvalidAcl),
     #[error(transparent)]
@@ -82,6 +84,26 @@ impl Image {
             MetadataRecord::ClientQuota(record) => self.apply_client_quota(record),
             MetadataRecord::ProducerIds(record) => self.apply_producer_ids(record),
             MetadataRecord::FeatureLevel(record) => self.apply_feature_level(record),
+            MetadataRecord::UserScramCredential(record) => {
+                let mechanism = self.scram_mechanism(record.mechanism)?;
+                let credential = Arc::new(ScramCredential::from_record(record));
+                self.scram.insert((record.name.detached(), mechanism), credential);
+                Ok(())
+            }
+            MetadataRecord::RemoveUserScramCredential(record) => {
+                let mechanism = self.scram_mechanism(record.mechanism)?;
+                self.scram.remove(&(record.name.clone(), mechanism));
+                Ok(())
+            }
+            MetadataRecord::DelegationToken(record) => {
+                let token = Arc::new(DelegationToken::from_record(record));
+                self.tokens.insert(token.token_id.clone(), token);
+                Ok(())
+            }
+            MetadataRecord::RemoveDelegationToken(record) => {
+                self.tokens.remove(&record.token_id);
+                Ok(())
+            }
             MetadataRecord::AccessControlEntry(record) => {
                 Ok(self.acls.insert(record.id, Acl::from_record(record)?)?)
             }
@@ -236,6 +258,10 @@ impl Image {
             level => self.features.insert(record.name.detached(), level),
         };
         Ok(())
+    }
+
+    fn scram_mechanism(&self, code: i8) -> Result<ScramMechanism, ApplyError> {
+        ScramMechanism::from_code(code).ok_or(ApplyError::ScramMechanism(code))
     }
 
     fn topic_mut(&mut self, id: TopicId) -> Result<&mut Topic, ApplyError> {

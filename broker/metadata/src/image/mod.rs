@@ -6,6 +6,7 @@
 mod apply;
 mod broker;
 mod config;
+mod credentials;
 mod quota;
 mod topic;
 
@@ -19,6 +20,7 @@ use strata_types::{LeaderEpoch, NodeId, Offset, PartitionId, ProducerId, TopicId
 pub use apply::ApplyError;
 pub use broker::{Broker, BrokerFeature, Endpoint};
 pub use config::{ConfigMap, ConfigResource, UnknownResource};
+pub use credentials::{DelegationToken, ScramCredential, ScramMechanism};
 pub use quota::{NoQuotaEntity, QuotaEntity, QuotaMap, QuotaName};
 pub(crate) use topic::{NO_LEADER, NO_LEADER_CHANGE, NO_RECOVERY_CHANGE, RECOVERED, RECOVERING};
 pub use topic::{Partition, Topic};
@@ -40,6 +42,8 @@ pub struct Image {
     features: OrdMap<Str, i16>,
     producer_ids: Option<ProducerIdBlock>,
     acls: AclSet,
+    scram: OrdMap<(Str, ScramMechanism), Arc<ScramCredential>>,
+    tokens: OrdMap<Str, Arc<DelegationToken>>,
 }
 
 /// The last block of producer ids that was handed out.
@@ -60,6 +64,8 @@ impl PartialEq for Image {
             && self.features == other.features
             && self.producer_ids == other.producer_ids
             && self.acls == other.acls
+            && self.scram == other.scram
+            && self.tokens == other.tokens
     }
 }
 
@@ -165,6 +171,26 @@ impl Image {
         &self.acls
     }
 
+    /// A user's SCRAM credential.
+    pub fn scram_credential(&self, user: &str, mechanism: ScramMechanism) -> Option<&ScramCredential> {
+        self.scram.get(&(Str::from(user), mechanism)).map(Arc::as_ref)
+    }
+
+    /// Every SCRAM credential, in the order of the users' names.
+    pub fn scram_credentials(&self) -> impl Iterator<Item = (&Str, ScramMechanism, &ScramCredential)> {
+        self.scram.iter().map(|((name, mechanism), credential)| (name, *mechanism, credential.as_ref()))
+    }
+
+    /// The delegation token with this id, expired or not.
+    pub fn delegation_token(&self, id: &str) -> Option<&DelegationToken> {
+        self.tokens.get(id).map(Arc::as_ref)
+    }
+
+    /// Every delegation token that is not removed yet.
+    pub fn delegation_tokens(&self) -> impl Iterator<Item = &DelegationToken> {
+        self.tokens.values().map(Arc::as_ref)
+    }
+
     /// Records that rebuild this image from nothing: a snapshot's content.
     pub fn to_records(&self) -> Vec<MetadataRecord> {
         let mut records: Vec<MetadataRecord> = Vec::new();
@@ -201,6 +227,10 @@ impl Image {
                 .into(),
             );
         }
+        let scram = self.scram_credentials();
+        records
+            .extend(scram.map(|(name, mechanism, credential)| credential.to_record(name, mechanism).into()));
+        records.extend(self.delegation_tokens().map(|token| token.to_record().into()));
         records.extend(self.acls.iter().map(|(acl, id)| acl.to_record(id).into()));
         records
     }

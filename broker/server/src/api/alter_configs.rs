@@ -9,6 +9,7 @@ use strata_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
 
 use super::message;
 use crate::dispatch::{Context, Handler, Refusal};
+use crate::security::Operation;
 
 pub(crate) struct AlterConfigs;
 
@@ -16,11 +17,29 @@ impl Handler for AlterConfigs {
     type Request = AlterConfigsRequest;
     const VERSIONS: RangeInclusive<i16> = 0..=2;
 
-    async fn handle(cx: Context, request: Self::Request) -> Result<AlterConfigsResponse, Refusal> {
+    async fn handle(cx: Context, mut request: Self::Request) -> Result<AlterConfigsResponse, Refusal> {
+        let access = cx.access();
+        let mut denied = Vec::new();
+        request.resources.retain(|resource| {
+            let named = super::config_resource(resource.resource_type, &resource.resource_name);
+            match named.map_or(Ok(()), |named| access.check(Operation::AlterConfigs, named)) {
+                Ok(()) => true,
+                Err(code) => {
+                    denied.push(AlterConfigsResourceResponse {
+                        error_code: code.into(),
+                        error_message: message(super::denial(code)),
+                        resource_type: resource.resource_type,
+                        resource_name: resource.resource_name.clone(),
+                        ..Default::default()
+                    });
+                    false
+                }
+            }
+        });
         let configs = cx.broker.configs.clone();
         let decided =
             cx.broker.decide(|image| controller::alter_configs(image, &request, &configs.rules(image))).await;
-        Ok(decided.unwrap_or_else(|code| AlterConfigsResponse {
+        let mut response = decided.unwrap_or_else(|code| AlterConfigsResponse {
             responses: request
                 .resources
                 .iter()
@@ -33,6 +52,8 @@ impl Handler for AlterConfigs {
                 })
                 .collect(),
             ..Default::default()
-        }))
+        });
+        response.responses.extend(denied);
+        Ok(response)
     }
 }

@@ -8,6 +8,7 @@ use strata_protocol::messages::{CreatePartitionsRequest, CreatePartitionsRespons
 
 use crate::broker::seed;
 use crate::dispatch::{Context, Handler, Refusal};
+use crate::security::{Operation, Resource};
 
 pub(crate) struct CreatePartitions;
 
@@ -15,9 +16,23 @@ impl Handler for CreatePartitions {
     type Request = CreatePartitionsRequest;
     const VERSIONS: RangeInclusive<i16> = 0..=3;
 
-    async fn handle(cx: Context, request: Self::Request) -> Result<CreatePartitionsResponse, Refusal> {
+    async fn handle(cx: Context, mut request: Self::Request) -> Result<CreatePartitionsResponse, Refusal> {
+        let access = cx.access();
+        let mut denied = Vec::new();
+        request.topics.retain(|topic| match access.check(Operation::Alter, Resource::Topic(&topic.name)) {
+            Ok(()) => true,
+            Err(code) => {
+                denied.push(CreatePartitionsTopicResult {
+                    name: topic.name.clone(),
+                    error_code: code.into(),
+                    error_message: None,
+                    ..Default::default()
+                });
+                false
+            }
+        });
         let decided = cx.broker.decide(|image| controller::create_partitions(image, &request, seed())).await;
-        Ok(decided.unwrap_or_else(|code| CreatePartitionsResponse {
+        let mut response = decided.unwrap_or_else(|code| CreatePartitionsResponse {
             results: request
                 .topics
                 .iter()
@@ -28,6 +43,8 @@ impl Handler for CreatePartitions {
                 })
                 .collect(),
             ..Default::default()
-        }))
+        });
+        response.results.extend(denied);
+        Ok(response)
     }
 }

@@ -17,6 +17,7 @@ use strata_types::{ErrorCode, Offset};
 use crate::broker::Broker;
 use crate::dispatch::{Context, Handler, Refusal};
 use crate::internal;
+use crate::security::{Operation, Resource};
 use crate::server::blocking;
 
 pub(crate) struct DeleteRecords;
@@ -27,7 +28,9 @@ impl Handler for DeleteRecords {
 
     async fn handle(cx: Context, request: Self::Request) -> Result<DeleteRecordsResponse, Refusal> {
         let mut topics = Vec::with_capacity(request.topics.len());
+        let access = cx.access();
         for topic in request.topics {
+            let allowed = access.check(Operation::Delete, Resource::Topic(&topic.name));
             let mut partitions = Vec::with_capacity(topic.partitions.len());
             for asked in &topic.partitions {
                 let mut result = DeleteRecordsPartitionResult {
@@ -35,7 +38,11 @@ impl Handler for DeleteRecords {
                     low_watermark: -1,
                     ..Default::default()
                 };
-                match delete(&cx.broker, &topic.name, asked).await {
+                let deleted = match allowed {
+                    Ok(()) => delete(&cx.broker, &topic.name, asked).await,
+                    Err(code) => Err(code),
+                };
+                match deleted {
                     Ok(start) => result.low_watermark = start.0,
                     Err(code) => result.error_code = code.into(),
                 }

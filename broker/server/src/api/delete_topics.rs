@@ -5,12 +5,15 @@
 use std::ops::RangeInclusive;
 
 use strata_metadata::controller;
+use strata_protocol::Str;
 use strata_protocol::messages::delete_topics_request::DeleteTopicState;
 use strata_protocol::messages::delete_topics_response::DeletableTopicResult;
 use strata_protocol::messages::{DeleteTopicsRequest, DeleteTopicsResponse};
-use strata_types::ErrorCode;
+use strata_types::{ErrorCode, TopicId};
 
+use super::message;
 use crate::dispatch::{Context, Handler, Refusal};
+use crate::security::{Operation, Resource};
 
 pub(crate) struct DeleteTopics;
 
@@ -18,13 +21,45 @@ impl Handler for DeleteTopics {
     type Request = DeleteTopicsRequest;
     const VERSIONS: RangeInclusive<i16> = 1..=6;
 
-    async fn handle(cx: Context, request: Self::Request) -> Result<DeleteTopicsResponse, Refusal> {
+    async fn handle(cx: Context, mut request: Self::Request) -> Result<DeleteTopicsResponse, Refusal> {
         if !cx.broker.config.settings.delete_topic_enable {
             return Ok(refused(&request, ErrorCode::TopicDeletionDisabled));
         }
+        let denied = take_denied(&cx, &mut request);
         let decided = cx.broker.decide(|image| controller::delete_topics(image, &request)).await;
-        Ok(decided.unwrap_or_else(|code| refused(&request, code)))
+        let mut response = decided.unwrap_or_else(|code| refused(&request, code));
+        response.responses.extend(denied);
+        Ok(response)
     }
+}
+
+/// Takes out what the sender may not delete, as answers. Of a topic that was named by its id, only those learn the name
+/// who may describe it.
+fn take_denied(cx: &Context, request: &mut DeleteTopicsRequest) -> Vec<DeletableTopicResult> {
+    let (image, access) = (cx.broker.image(), cx.access());
+    let mut denied = Vec::new();
+    let mut take = |name: Option<Str>, topic_id: uuid::Uuid| {
+        let known = match &name {
+            Some(name) => Some(name.clone()),
+            None => image.topic_by_id(TopicId(topic_id)).map(|topic| Str::from(topic.name.as_str())),
+        };
+        let Some(known) = known else { return true };
+        let allowed = access.check(Operation::Delete, Resource::Topic(&known));
+        if let Err(code) = allowed {
+            let named = name.is_some() || access.sees(Operation::Describe, Resource::Topic(&known));
+            denied.push(DeletableTopicResult {
+                name: named.then_some(known),
+                topic_id,
+                error_code: code.into(),
+                error_message: message(super::denial(code)),
+                ..Default::default()
+            });
+        }
+        allowed.is_ok()
+    };
+    request.topic_names.retain(|name| take(Some(name.clone()), uuid::Uuid::nil()));
+    request.topics.retain(|state| take(state.name.clone(), state.topic_id));
+    denied
 }
 
 fn refused(request: &DeleteTopicsRequest, code: ErrorCode) -> DeleteTopicsResponse {

@@ -10,7 +10,7 @@ use strata_protocol::messages::describe_cluster_response::DescribeClusterBroker;
 use strata_protocol::messages::{DescribeClusterRequest, DescribeClusterResponse};
 use strata_types::ErrorCode;
 
-use super::{CLUSTER_OPERATIONS, OPERATIONS_UNASKED, message};
+use super::{OPERATIONS_UNASKED, message};
 use crate::dispatch::{Context, Handler, Refusal};
 
 pub(crate) struct DescribeCluster;
@@ -55,7 +55,7 @@ impl Handler for DescribeCluster {
             brokers: brokers.collect(),
             error_message: None,
             cluster_authorized_operations: match request.include_cluster_authorized_operations {
-                true => CLUSTER_OPERATIONS,
+                true => cx.cluster_operations(),
                 false => OPERATIONS_UNASKED,
             },
             ..Default::default()

@@ -18,6 +18,7 @@ use super::message;
 use crate::broker::Broker;
 use crate::configs::{self, Described};
 use crate::dispatch::{Context, Handler, Refusal};
+use crate::security::Operation;
 
 pub(crate) struct DescribeConfigs;
 
@@ -32,8 +33,14 @@ impl Handler for DescribeConfigs {
 
     async fn handle(cx: Context, request: Self::Request) -> Result<DescribeConfigsResponse, Refusal> {
         let (synonyms, documentation) = (request.include_synonyms, request.include_documentation);
+        let access = cx.access();
         let results = request.resources.into_iter().map(|resource| {
-            let described = describe(&cx.broker, &resource);
+            let allowed = super::config_resource(resource.resource_type, &resource.resource_name)
+                .map_or(Ok(()), |named| access.check(Operation::DescribeConfigs, named));
+            let described = match allowed {
+                Ok(()) => describe(&cx.broker, &resource),
+                Err(code) => Err((code, super::denial(code).to_owned())),
+            };
             let mut result = DescribeConfigsResult {
                 resource_type: resource.resource_type,
                 resource_name: resource.resource_name,

@@ -5,11 +5,13 @@
 use std::ops::RangeInclusive;
 
 use strata_coordinator::{GroupRequest, GroupResponse, GroupShard};
+use strata_protocol::messages::describe_groups_response::DescribedGroup;
 use strata_protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse};
 
-use super::{GROUP_OPERATIONS, OPERATIONS_UNASKED};
+use super::OPERATIONS_UNASKED;
 use crate::coordinators::Coordinators;
 use crate::dispatch::{Context, Handler, Refusal};
+use crate::security::{Operation, Resource};
 
 pub(crate) struct DescribeGroups;
 
@@ -19,7 +21,22 @@ impl Handler for DescribeGroups {
 
     async fn handle(cx: Context, request: Self::Request) -> Result<DescribeGroupsResponse, Refusal> {
         let mut groups = Vec::with_capacity(request.groups.len());
-        for group_ids in Coordinators::<GroupShard>::by_partition(&cx.broker, request.groups) {
+        let access = cx.access();
+        let mut asked = request.groups;
+        asked.retain(|group_id| match access.check(Operation::Describe, Resource::Group(group_id)) {
+            Ok(()) => true,
+            Err(code) => {
+                let (group_id, error_code) = (group_id.clone(), code.into());
+                groups.push(DescribedGroup {
+                    group_id,
+                    error_code,
+                    error_message: None,
+                    ..Default::default()
+                });
+                false
+            }
+        });
+        for group_ids in Coordinators::<GroupShard>::by_partition(&cx.broker, asked) {
             let Some(first) = group_ids.first().cloned() else { continue };
             let ask = GroupRequest::DescribeGroups { group_ids, version: cx.version };
             match cx.broker.groups.ask(&cx.broker, &first, ask).await {
@@ -29,7 +46,10 @@ impl Handler for DescribeGroups {
         }
         for group in &mut groups {
             let show = request.include_authorized_operations && group.error_code == 0;
-            group.authorized_operations = if show { GROUP_OPERATIONS } else { OPERATIONS_UNASKED };
+            group.authorized_operations = match show {
+                true => access.operations(Resource::Group(&group.group_id)),
+                false => OPERATIONS_UNASKED,
+            };
         }
         Ok(DescribeGroupsResponse { groups, ..Default::default() })
     }

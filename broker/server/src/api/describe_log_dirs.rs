@@ -13,6 +13,7 @@ use strata_protocol::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse}
 
 use crate::dispatch::{Context, Handler, Refusal};
 use crate::partition::Partition;
+use crate::security::{Operation, Resource};
 
 pub(crate) struct DescribeLogDirs;
 
@@ -21,6 +22,11 @@ impl Handler for DescribeLogDirs {
     const VERSIONS: RangeInclusive<i16> = 1..=5;
 
     async fn handle(cx: Context, request: Self::Request) -> Result<DescribeLogDirsResponse, Refusal> {
+        if let Err(code) = cx.check(Operation::Describe, Resource::Cluster) {
+            // Before v3 there is no room for the code: nothing is told.
+            let error_code = if cx.version >= 3 { code.into() } else { 0 };
+            return Ok(DescribeLogDirsResponse { error_code, ..Default::default() });
+        }
         let partitions = &cx.broker.partitions;
         let mut found: Vec<Arc<Partition>> = match request.topics {
             None => partitions.all(),

@@ -9,6 +9,7 @@ use strata_protocol::messages::describe_producers_response::{
 use strata_protocol::messages::{DescribeProducersRequest, DescribeProducersResponse};
 
 use crate::dispatch::{Context, Handler, Refusal};
+use crate::security::{Operation, Resource};
 
 pub(crate) struct DescribeProducers;
 
@@ -17,10 +18,12 @@ impl Handler for DescribeProducers {
     const VERSIONS: RangeInclusive<i16> = 0..=0;
 
     async fn handle(cx: Context, request: Self::Request) -> Result<DescribeProducersResponse, Refusal> {
+        let access = cx.access();
         let topics = request.topics.into_iter().map(|topic| {
+            let allowed = access.check(Operation::Read, Resource::Topic(&topic.name));
             let partitions = topic.partition_indexes.iter().map(|&partition_index| {
                 let mut response = PartitionResponse { partition_index, ..Default::default() };
-                match cx.broker.partitions.by_name(&topic.name, partition_index) {
+                match allowed.and_then(|()| cx.broker.partitions.by_name(&topic.name, partition_index)) {
                     Ok(found) => {
                         response.active_producers =
                             found.log.active_producers().iter().map(describe).collect();

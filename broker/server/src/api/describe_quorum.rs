@@ -12,8 +12,10 @@ use strata_protocol::messages::describe_quorum_response::{
 use strata_protocol::messages::{DescribeQuorumRequest, DescribeQuorumResponse};
 use strata_types::ErrorCode;
 
+use super::message;
 use crate::broker::{Broker, now};
 use crate::dispatch::{Context, Handler, Refusal};
+use crate::security::{Operation, Resource};
 
 pub(crate) struct DescribeQuorum;
 
@@ -24,6 +26,14 @@ impl Handler for DescribeQuorum {
     const VERSIONS: RangeInclusive<i16> = 0..=2;
 
     async fn handle(cx: Context, request: Self::Request) -> Result<DescribeQuorumResponse, Refusal> {
+        if let Err(code) = cx.check(Operation::Describe, Resource::Cluster) {
+            let error_message = message(super::denial(code));
+            return Ok(DescribeQuorumResponse {
+                error_code: code.into(),
+                error_message,
+                ..Default::default()
+            });
+        }
         let broker = &cx.broker;
         let topics = request.topics.iter().map(|topic| TopicData {
             topic_name: topic.topic_name.clone(),

@@ -13,9 +13,10 @@ use strata_protocol::messages::describe_topic_partitions_response::{
 use strata_protocol::messages::{DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse};
 use strata_types::{ErrorCode, TopicName};
 
-use super::{OPERATIONS_UNASKED, TOPIC_OPERATIONS};
+use super::OPERATIONS_UNASKED;
 use crate::dispatch::{Context, Handler, Refusal};
 use crate::internal;
+use crate::security::{Operation, Resource};
 
 pub(crate) struct DescribeTopicPartitions;
 
@@ -24,7 +25,8 @@ impl Handler for DescribeTopicPartitions {
     const VERSIONS: RangeInclusive<i16> = 0..=0;
 
     async fn handle(cx: Context, request: Self::Request) -> Result<DescribeTopicPartitionsResponse, Refusal> {
-        let image = cx.broker.image();
+        let (image, access) = (cx.broker.image(), cx.access());
+        let sees = |name: &str| access.sees(Operation::Describe, Resource::Topic(name));
         let (from, first_partition) = match &request.cursor {
             Some(cursor) => {
                 (cursor.topic_name.as_str(), usize::try_from(cursor.partition_index).unwrap_or(0))
@@ -32,7 +34,10 @@ impl Handler for DescribeTopicPartitions {
             None => ("", 0),
         };
         let mut names: Vec<Str> = match request.topics.is_empty() {
-            true => image.topics().map(|topic| Str::from(topic.name.as_str())).collect(),
+            true => {
+                let seen = image.topics().map(|topic| topic.name.as_str()).filter(|name| sees(name));
+                seen.map(Str::from).collect()
+            }
             false => request.topics.iter().map(|topic| topic.name.clone()).collect(),
         };
         names.retain(|name| name.as_str() >= from);
@@ -42,10 +47,19 @@ impl Handler for DescribeTopicPartitions {
         let mut left = asked.min(cx.broker.config.settings.request_partitions_max);
         let mut response = DescribeTopicPartitionsResponse::default();
         for name in names {
+            if !access.allows(Operation::Describe, Resource::Topic(&name)) {
+                response.topics.push(missing(name, ErrorCode::TopicAuthorizationFailed));
+                continue;
+            }
             let Some(topic) = image.topic(&name) else {
-                response.topics.push(missing(name));
+                let code = match TopicName::new(&name) {
+                    Ok(_) => ErrorCode::UnknownTopicOrPartition,
+                    Err(_) => ErrorCode::InvalidTopicException,
+                };
+                response.topics.push(missing(name, code));
                 continue;
             };
+            let operations = access.operations(Resource::Topic(&name));
             let first = if name.as_str() == from { first_partition.min(topic.partitions.len()) } else { 0 };
             if left == 0 {
                 response.next_cursor = Some(cursor(name, first));
@@ -53,7 +67,7 @@ impl Handler for DescribeTopicPartitions {
             }
             let end = topic.partitions.len().min(first + left);
             left -= end - first;
-            response.topics.push(describe(topic, first..end));
+            response.topics.push(describe(topic, first..end, operations));
             if end < topic.partitions.len() {
                 response.next_cursor = Some(cursor(name, end));
                 break;
@@ -67,11 +81,7 @@ fn cursor(topic_name: Str, partition: usize) -> Cursor {
     Cursor { topic_name, partition_index: partition as i32, ..Default::default() }
 }
 
-fn missing(name: Str) -> DescribeTopicPartitionsResponseTopic {
-    let code = match TopicName::new(&name) {
-        Ok(_) => ErrorCode::UnknownTopicOrPartition,
-        Err(_) => ErrorCode::InvalidTopicException,
-    };
+fn missing(name: Str, code: ErrorCode) -> DescribeTopicPartitionsResponseTopic {
     DescribeTopicPartitionsResponseTopic {
         error_code: code.into(),
         is_internal: internal::is_internal(&name),
@@ -81,7 +91,11 @@ fn missing(name: Str) -> DescribeTopicPartitionsResponseTopic {
     }
 }
 
-fn describe(topic: &Topic, range: std::ops::Range<usize>) -> DescribeTopicPartitionsResponseTopic {
+fn describe(
+    topic: &Topic,
+    range: std::ops::Range<usize>,
+    operations: i32,
+) -> DescribeTopicPartitionsResponseTopic {
     let first = range.start as i32;
     let partitions = topic.partitions[range].iter().zip(first..).map(|(state, partition_index)| {
         DescribeTopicPartitionsResponsePartition {
@@ -101,7 +115,7 @@ fn describe(topic: &Topic, range: std::ops::Range<usize>) -> DescribeTopicPartit
         topic_id: topic.id.0,
         is_internal: internal::is_internal(topic.name.as_str()),
         partitions: partitions.collect(),
-        topic_authorized_operations: TOPIC_OPERATIONS,
+        topic_authorized_operations: operations,
         ..Default::default()
     }
 }

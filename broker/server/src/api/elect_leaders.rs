@@ -8,6 +8,7 @@ use strata_metadata::controller;
 use strata_protocol::messages::{ElectLeadersRequest, ElectLeadersResponse};
 
 use crate::dispatch::{Context, Handler, Refusal};
+use crate::security::{Operation, Resource};
 
 pub(crate) struct ElectLeaders;
 
@@ -16,6 +17,9 @@ impl Handler for ElectLeaders {
     const VERSIONS: RangeInclusive<i16> = 0..=2;
 
     async fn handle(cx: Context, request: Self::Request) -> Result<ElectLeadersResponse, Refusal> {
+        if let Err(code) = cx.check(Operation::Alter, Resource::Cluster) {
+            return Ok(ElectLeadersResponse { error_code: code.into(), ..Default::default() });
+        }
         let decided = cx.broker.decide(|image| controller::elect_leaders(image, &request)).await;
         let mut response = decided
             .unwrap_or_else(|code| ElectLeadersResponse { error_code: code.into(), ..Default::default() });

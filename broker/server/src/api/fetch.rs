@@ -22,6 +22,7 @@ use crate::dispatch::{Context, Handler, Refusal};
 use crate::fetch_sessions::{Resolved, Told, TopicKey, Wanted};
 use crate::partition::Partition;
 use crate::read::{self, Limits, Outcome};
+use crate::security::{Access, Operation, Resource};
 
 pub(crate) struct Fetch;
 
@@ -44,7 +45,17 @@ impl Handler for Fetch {
             Ok(resolved) => resolved,
             Err(code) => return Ok(FetchResponse { error_code: code.into(), ..Default::default() }),
         };
-        let found: Vec<Found> = resolved.wanted.iter().map(|wanted| find(&cx.broker, wanted)).collect();
+        let from_follower = query.from_follower;
+        let access = cx.access();
+        let may_replicate = from_follower && access.allows(Operation::ClusterAction, Resource::Cluster);
+        let find = |wanted| {
+            if from_follower {
+                let found = may_replicate.then(|| find(&cx.broker, wanted));
+                return found.unwrap_or(Err(ErrorCode::TopicAuthorizationFailed));
+            }
+            find_allowed(&cx.broker, &access, wanted)
+        };
+        let found: Vec<Found> = resolved.wanted.iter().map(find).collect();
         let outcomes = query.run(&cx.broker, &resolved.wanted, &found).await;
         Ok(respond(&resolved, outcomes))
     }
@@ -102,6 +113,18 @@ fn find(broker: &Broker, wanted: &Wanted) -> Found {
     match &wanted.topic {
         TopicKey::Id(id) => broker.partitions.by_id(*id, wanted.partition),
         TopicKey::Name(name) => broker.partitions.by_name(name, wanted.partition),
+    }
+}
+
+/// The partition, if its topic may be read. Whether a topic is there, only those learn who may read one of its name.
+fn find_allowed(broker: &Broker, access: &Access, wanted: &Wanted) -> Found {
+    let read = |name: &str| access.check(Operation::Read, Resource::Topic(name));
+    match &wanted.topic {
+        TopicKey::Name(name) => read(name).and_then(|()| find(broker, wanted)),
+        TopicKey::Id(id) => {
+            let partition = broker.partitions.by_id(*id, wanted.partition);
+            partition.and_then(|found| read(found.id.partition.topic.as_str()).map(|()| found))
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::broker::Broker;
 use crate::coordinators::Hosted;
 use crate::dispatch::{Context, Handler, Peer, Refusal};
 use crate::internal;
+use crate::security::{Operation, Resource};
 
 pub(crate) struct FindCoordinator;
 
@@ -31,7 +32,15 @@ impl Handler for FindCoordinator {
         let keys = if cx.version >= 4 { request.coordinator_keys } else { vec![request.key] };
         let mut coordinators = Vec::with_capacity(keys.len());
         for key in keys {
-            let found = find(&cx.broker, &cx.peer, request.key_type, &key).await;
+            let (operation, resource) = match request.key_type {
+                GROUP => (Operation::Describe, Resource::Group(&key)),
+                TRANSACTION => (Operation::Describe, Resource::TransactionalId(&key)),
+                _ => (Operation::ClusterAction, Resource::Cluster),
+            };
+            let found = match cx.check(operation, resource) {
+                Ok(()) => find(&cx.broker, &cx.peer, request.key_type, &key).await,
+                Err(code) => Err((code, super::denial(code))),
+            };
             coordinators.push(answer(key, found));
         }
         if cx.version >= 4 {

@@ -9,6 +9,7 @@ use strata_protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlter
 
 use super::message;
 use crate::dispatch::{Context, Handler, Refusal};
+use crate::security::Operation;
 
 pub(crate) struct IncrementalAlterConfigs;
 
@@ -16,13 +17,34 @@ impl Handler for IncrementalAlterConfigs {
     type Request = IncrementalAlterConfigsRequest;
     const VERSIONS: RangeInclusive<i16> = 0..=1;
 
-    async fn handle(cx: Context, request: Self::Request) -> Result<IncrementalAlterConfigsResponse, Refusal> {
+    async fn handle(
+        cx: Context,
+        mut request: Self::Request,
+    ) -> Result<IncrementalAlterConfigsResponse, Refusal> {
+        let access = cx.access();
+        let mut denied = Vec::new();
+        request.resources.retain(|resource| {
+            let named = super::config_resource(resource.resource_type, &resource.resource_name);
+            match named.map_or(Ok(()), |named| access.check(Operation::AlterConfigs, named)) {
+                Ok(()) => true,
+                Err(code) => {
+                    denied.push(AlterConfigsResourceResponse {
+                        error_code: code.into(),
+                        error_message: message(super::denial(code)),
+                        resource_type: resource.resource_type,
+                        resource_name: resource.resource_name.clone(),
+                        ..Default::default()
+                    });
+                    false
+                }
+            }
+        });
         let configs = cx.broker.configs.clone();
         let decided = cx
             .broker
             .decide(|image| controller::incremental_alter_configs(image, &request, &configs.rules(image)))
             .await;
-        Ok(decided.unwrap_or_else(|code| IncrementalAlterConfigsResponse {
+        let mut response = decided.unwrap_or_else(|code| IncrementalAlterConfigsResponse {
             responses: request
                 .resources
                 .iter()
@@ -35,6 +57,8 @@ impl Handler for IncrementalAlterConfigs {
                 })
                 .collect(),
             ..Default::default()
-        }))
+        });
+        response.responses.extend(denied);
+        Ok(response)
     }
 }

@@ -11,6 +11,7 @@ use strata_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse};
 use strata_types::ErrorCode;
 
 use crate::dispatch::{Context, Handler, Refusal};
+use crate::security::{Operation, Resource, ResourceType};
 
 pub(crate) struct InitProducerId;
 
@@ -20,6 +21,7 @@ impl Handler for InitProducerId {
 
     async fn handle(cx: Context, request: Self::Request) -> Result<InitProducerIdResponse, Refusal> {
         let given = match request.transactional_id {
+            None if !may_be_idempotent(&cx) => Err(ErrorCode::ClusterAuthorizationFailed),
             None => cx.broker.producer_ids.next(&cx.broker).await,
             Some(_) => Err(ErrorCode::InvalidRequest),
         };
@@ -30,4 +32,10 @@ impl Handler for InitProducerId {
             }
         })
     }
+}
+
+/// Whoever may write to some topic may do so idempotently (KIP-679).
+fn may_be_idempotent(cx: &Context) -> bool {
+    cx.allows_some(Operation::Write, ResourceType::Topic)
+        || cx.allows(Operation::IdempotentWrite, Resource::Cluster)
 }

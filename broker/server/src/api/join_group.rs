@@ -7,11 +7,13 @@
 use std::ops::RangeInclusive;
 
 use strata_coordinator::{GroupRequest, GroupResponse};
+use strata_protocol::Str;
 use strata_protocol::messages::{JoinGroupRequest, JoinGroupResponse};
 use uuid::Uuid;
 
 use crate::coordinators::client;
 use crate::dispatch::{Context, Handler, Refusal};
+use crate::security::{Operation, Resource};
 
 pub(crate) struct JoinGroup;
 
@@ -20,6 +22,15 @@ impl Handler for JoinGroup {
     const VERSIONS: RangeInclusive<i16> = 0..=9;
 
     async fn handle(cx: Context, request: Self::Request) -> Result<JoinGroupResponse, Refusal> {
+        if let Err(code) = cx.check(Operation::Read, Resource::Group(&request.group_id)) {
+            return Ok(JoinGroupResponse {
+                error_code: code.into(),
+                generation_id: -1,
+                member_id: request.member_id,
+                protocol_name: (cx.version < 7).then(Str::default),
+                ..Default::default()
+            });
+        }
         let group = request.group_id.clone();
         let request = GroupRequest::Join { request, client: client(&cx), new_member: Uuid::new_v4() };
         match cx.broker.groups.ask(&cx.broker, &group, request).await {

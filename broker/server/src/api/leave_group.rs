@@ -6,6 +6,7 @@ use strata_coordinator::{GroupRequest, GroupResponse};
 use strata_protocol::messages::{LeaveGroupRequest, LeaveGroupResponse};
 
 use crate::dispatch::{Context, Handler, Refusal};
+use crate::security::{Operation, Resource};
 
 pub(crate) struct LeaveGroup;
 
@@ -14,6 +15,9 @@ impl Handler for LeaveGroup {
     const VERSIONS: RangeInclusive<i16> = 0..=5;
 
     async fn handle(cx: Context, request: Self::Request) -> Result<LeaveGroupResponse, Refusal> {
+        if let Err(code) = cx.check(Operation::Read, Resource::Group(&request.group_id)) {
+            return Ok(LeaveGroupResponse { error_code: code.into(), ..Default::default() });
+        }
         let group = request.group_id.clone();
         let request = GroupRequest::Leave { request, version: cx.version };
         match cx.broker.groups.ask(&cx.broker, &group, request).await {

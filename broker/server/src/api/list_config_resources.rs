@@ -11,6 +11,7 @@ use strata_protocol::messages::{ListConfigResourcesRequest, ListConfigResourcesR
 use strata_types::ErrorCode;
 
 use crate::dispatch::{Context, Handler, Refusal};
+use crate::security::{Operation, Resource};
 
 pub(crate) struct ListConfigResources;
 
@@ -26,6 +27,9 @@ impl Handler for ListConfigResources {
     const VERSIONS: RangeInclusive<i16> = 0..=1;
 
     async fn handle(cx: Context, request: Self::Request) -> Result<ListConfigResourcesResponse, Refusal> {
+        if let Err(code) = cx.check(Operation::DescribeConfigs, Resource::Cluster) {
+            return Ok(ListConfigResourcesResponse { error_code: code.into(), ..Default::default() });
+        }
         let types = &request.resource_types;
         if types.iter().any(|kind| !KNOWN.contains(kind)) {
             let error_code = ErrorCode::UnsupportedVersion.into();

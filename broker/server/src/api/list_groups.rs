@@ -6,6 +6,7 @@ use strata_coordinator::{GroupRequest, GroupResponse};
 use strata_protocol::messages::{ListGroupsRequest, ListGroupsResponse};
 
 use crate::dispatch::{Context, Handler, Refusal};
+use crate::security::{Operation, Resource};
 
 pub(crate) struct ListGroups;
 
@@ -22,6 +23,12 @@ impl Handler for ListGroups {
                 GroupResponse::ListGroups(Err(code)) => response.error_code = code.into(),
                 other => return Err(Refusal::not_an_answer_to("ListGroups", &other)),
             }
+        }
+        let access = cx.access();
+        if !access.sees(Operation::Describe, Resource::Cluster) {
+            response
+                .groups
+                .retain(|group| access.sees(Operation::Describe, Resource::Group(&group.group_id)));
         }
         Ok(response)
     }

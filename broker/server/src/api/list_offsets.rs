@@ -21,6 +21,7 @@ use strata_types::{ErrorCode, LeaderEpoch, Offset};
 use crate::broker::Broker;
 use crate::dispatch::{Context, Handler, Refusal};
 use crate::partition::Partition;
+use crate::security::{Operation, Resource};
 
 pub(crate) struct ListOffsets;
 
@@ -42,9 +43,15 @@ impl Handler for ListOffsets {
             _ => cx.broker.config.settings.remote_list_offsets_timeout,
         };
         let mut topics = Vec::with_capacity(request.topics.len());
+        let access = cx.access();
         for topic in request.topics {
+            let allowed = access.check(Operation::Describe, Resource::Topic(&topic.name));
             let mut partitions = Vec::with_capacity(topic.partitions.len());
             for asked in topic.partitions {
+                if let Err(code) = allowed {
+                    partitions.push(answer(asked.partition_index, Err(code), cx.version));
+                    continue;
+                }
                 let look = look_up(&cx.broker, &topic.name, &asked, cx.version, committed);
                 let found =
                     tokio::time::timeout(timeout, look).await.unwrap_or(Err(ErrorCode::RequestTimedOut));

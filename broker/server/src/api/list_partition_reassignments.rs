@@ -11,6 +11,7 @@ use strata_protocol::messages::{ListPartitionReassignmentsRequest, ListPartition
 use strata_types::PartitionId;
 
 use crate::dispatch::{Context, Handler, Refusal};
+use crate::security::{Operation, Resource};
 
 pub(crate) struct ListPartitionReassignments;
 
@@ -22,6 +23,14 @@ impl Handler for ListPartitionReassignments {
         cx: Context,
         request: Self::Request,
     ) -> Result<ListPartitionReassignmentsResponse, Refusal> {
+        if let Err(code) = cx.check(Operation::Describe, Resource::Cluster) {
+            let error_message = super::message(super::denial(code));
+            return Ok(ListPartitionReassignmentsResponse {
+                error_code: code.into(),
+                error_message,
+                ..Default::default()
+            });
+        }
         let image = cx.broker.image();
         let topics = match request.topics {
             None => image.topics().map(|topic| moving(topic, |_| true)).collect(),

@@ -6,7 +6,6 @@
 //! - Brokers are named by the address of the listener that the request came in by.
 
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 
 use strata_metadata::{Image, Topic};
 use strata_protocol::Str;
@@ -19,10 +18,10 @@ use strata_protocol::messages::{CreateTopicsRequest, MetadataRequest, MetadataRe
 use strata_types::{ErrorCode, TopicId, TopicName};
 use uuid::Uuid;
 
-use super::{CLUSTER_OPERATIONS, OPERATIONS_UNASKED, TOPIC_OPERATIONS};
-use crate::broker::Broker;
+use super::OPERATIONS_UNASKED;
 use crate::dispatch::{Context, Handler, Refusal};
 use crate::internal;
+use crate::security::{Access, Operation, Resource};
 
 pub(crate) struct Metadata;
 
@@ -32,18 +31,26 @@ impl Handler for Metadata {
 
     async fn handle(cx: Context, request: Self::Request) -> Result<MetadataResponse, Refusal> {
         let broker = &cx.broker;
+        let mut uncreatable = Vec::new();
         if request.allow_auto_topic_creation && broker.config.settings.auto_create_topics_enable {
-            create_missing(broker, request.topics.as_deref().unwrap_or_default()).await;
+            uncreatable = create_missing(&cx, request.topics.as_deref().unwrap_or_default()).await;
         }
-        let image = broker.image();
-        let operations =
-            if request.include_topic_authorized_operations { TOPIC_OPERATIONS } else { OPERATIONS_UNASKED };
+        let (image, access) = (broker.image(), cx.access());
+        let operations = |name: &str| match request.include_topic_authorized_operations {
+            true => access.operations(Resource::Topic(name)),
+            false => OPERATIONS_UNASKED,
+        };
         let everything = cx.version == 0 && request.topics.as_ref().is_some_and(Vec::is_empty);
         let topics = match request.topics {
             Some(topics) if !everything => {
-                topics.into_iter().map(|asked| find(&image, asked, cx.version, operations)).collect()
+                let find = |asked| find((&image, &access), asked, &uncreatable, cx.version, &operations);
+                topics.into_iter().map(find).collect()
             }
-            _ => image.topics().map(|topic| describe(topic, operations)).collect(),
+            _ => {
+                let sees = |name: &str| access.sees(Operation::Describe, Resource::Topic(name));
+                let seen = image.topics().filter(|topic| sees(topic.name.as_str()));
+                seen.map(|topic| describe(topic, operations(topic.name.as_str()))).collect()
+            }
         };
         let brokers = image.brokers().filter(|broker| !broker.fenced).filter_map(|known| {
             let (host, port) = broker.endpoint(known, &cx.peer.listener)?;
@@ -56,7 +63,7 @@ impl Handler for Metadata {
             controller_id: broker.quorum.leader().unwrap_or(-1),
             topics,
             cluster_authorized_operations: match request.include_cluster_authorized_operations {
-                true => CLUSTER_OPERATIONS,
+                true => cx.cluster_operations(),
                 false => OPERATIONS_UNASKED,
             },
             ..Default::default()
@@ -64,13 +71,23 @@ impl Handler for Metadata {
     }
 }
 
-/// Makes the topics that are named and not there, with the broker's defaults. What cannot be made, the answer shows.
-async fn create_missing(broker: &Arc<Broker>, asked: &[MetadataRequestTopic]) {
-    let image = broker.image();
+/// Makes the topics that are named and not there, with the broker's defaults. What cannot be made, the answer shows; what
+/// the sender may see but not make is returned.
+async fn create_missing(cx: &Context, asked: &[MetadataRequestTopic]) -> Vec<Str> {
+    let (broker, image, access) = (&cx.broker, cx.broker.image(), cx.access());
+    let may_create_all = access.sees(Operation::Create, Resource::Cluster);
+    let mut uncreatable = Vec::new();
     let missing =
         asked.iter().filter(|topic| topic.topic_id.is_nil()).filter_map(|topic| topic.name.as_ref());
     let mut topics: Vec<CreatableTopic> = Vec::new();
     for name in missing.filter(|name| image.topic(name).is_none()) {
+        if !access.sees(Operation::Describe, Resource::Topic(name)) {
+            continue;
+        }
+        if !may_create_all && !access.allows(Operation::Create, Resource::Topic(name)) {
+            uncreatable.push(name.clone());
+            continue;
+        }
         match name.as_str() {
             internal::CONSUMER_OFFSETS => {
                 if let Err(code) = internal::ensure(broker, internal::CONSUMER_OFFSETS).await {
@@ -91,15 +108,22 @@ async fn create_missing(broker: &Arc<Broker>, asked: &[MetadataRequestTopic]) {
         }
     }
     if topics.is_empty() {
-        return;
+        return uncreatable;
     }
     let request = CreateTopicsRequest { topics, ..Default::default() };
     if let Err(code) = broker.create_topics(request).await {
         tracing::warn!(%code, "topics that a client asked for could not be made");
     }
+    uncreatable
 }
 
-fn find(image: &Image, asked: MetadataRequestTopic, version: i16, operations: i32) -> MetadataResponseTopic {
+fn find(
+    (image, access): (&Image, &Access),
+    asked: MetadataRequestTopic,
+    uncreatable: &[Str],
+    version: i16,
+    operations: &dyn Fn(&str) -> i32,
+) -> MetadataResponseTopic {
     let by_id = !asked.topic_id.is_nil();
     if by_id && version < 12 || !by_id && asked.name.is_none() {
         return missing(asked.name, asked.topic_id, ErrorCode::InvalidRequest, version);
@@ -109,8 +133,16 @@ fn find(image: &Image, asked: MetadataRequestTopic, version: i16, operations: i3
         Some(name) => image.topic(name),
         None => None,
     };
-    if let Some(topic) = found {
-        return describe(topic, operations);
+    // What may not be seen is told apart from what is not there only where the client named it by its name.
+    let allowed = |name: &str| access.allows(Operation::Describe, Resource::Topic(name));
+    if let Some(name) = asked.name.as_ref().filter(|_| !by_id)
+        && (uncreatable.contains(name) || !allowed(name))
+    {
+        let code = ErrorCode::TopicAuthorizationFailed;
+        return missing(asked.name, asked.topic_id, code, version);
+    }
+    if let Some(topic) = found.filter(|topic| !by_id || allowed(topic.name.as_str())) {
+        return describe(topic, operations(topic.name.as_str()));
     }
     let code = match &asked.name {
         _ if by_id => ErrorCode::UnknownTopicId,

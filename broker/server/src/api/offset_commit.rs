@@ -16,6 +16,7 @@ use strata_protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
 use strata_types::{ErrorCode, TopicId};
 
 use crate::dispatch::{Context, Handler, Refusal};
+use crate::security::{Operation, Resource};
 
 pub(crate) struct OffsetCommit;
 
@@ -24,8 +25,11 @@ impl Handler for OffsetCommit {
     const VERSIONS: RangeInclusive<i16> = 2..=10;
 
     async fn handle(cx: Context, mut request: Self::Request) -> Result<OffsetCommitResponse, Refusal> {
-        let refused = take_unknown(&cx.broker.image(), &mut request.topics, cx.version);
-        if request.topics.is_empty() && !refused.is_empty() {
+        let group_allowed = cx.check(Operation::Read, Resource::Group(&request.group_id));
+        let allowed =
+            |name: &str| group_allowed.and_then(|()| cx.check(Operation::Read, Resource::Topic(name)));
+        let refused = take_unknown(&cx.broker.image(), &mut request.topics, cx.version, &allowed);
+        if request.topics.is_empty() && (!refused.is_empty() || group_allowed.is_err()) {
             return Ok(OffsetCommitResponse { topics: refused, ..Default::default() });
         }
         let group = request.group_id.clone();
@@ -45,6 +49,7 @@ fn take_unknown(
     image: &Image,
     topics: &mut Vec<OffsetCommitRequestTopic>,
     version: i16,
+    allowed: &dyn Fn(&str) -> Result<(), ErrorCode>,
 ) -> Vec<OffsetCommitResponseTopic> {
     let mut refused = Vec::new();
     topics.retain_mut(|asked| {
@@ -57,7 +62,14 @@ fn take_unknown(
             let error_code = code.into();
             wrong.push(OffsetCommitResponsePartition { partition_index, error_code, ..Default::default() });
         };
+        // Of a topic that is not there under an id, there is no name to ask about.
+        let name = topic.map_or(asked.name.as_str(), |topic| topic.name.as_str());
+        let denied = if topic.is_some() || version < 10 { allowed(name).err() } else { None };
         match topic {
+            _ if denied.is_some() => {
+                let code = denied.unwrap_or(unknown);
+                asked.partitions.drain(..).for_each(|asked| refuse(asked.partition_index, code));
+            }
             None => asked.partitions.drain(..).for_each(|asked| refuse(asked.partition_index, unknown)),
             Some(topic) => {
                 (asked.name, asked.topic_id) = (Str::from(topic.name.as_str()), topic.id.0);

@@ -17,6 +17,7 @@ use strata_types::{ErrorCode, TopicId};
 
 use crate::broker::Broker;
 use crate::dispatch::{Context, Handler, Refusal};
+use crate::security::{Access, Operation, Resource};
 
 pub(crate) struct OffsetFetch;
 
@@ -28,14 +29,58 @@ impl Handler for OffsetFetch {
         let require_stable = request.require_stable;
         let asked = offset_fetch::groups(request, cx.version);
         let mut answers = Vec::with_capacity(asked.len());
-        for group in asked.iter().cloned() {
-            answers.push(match cx.version {
+        let access = cx.access();
+        for mut group in asked.iter().cloned() {
+            if let Err(code) = access.check(Operation::Describe, Resource::Group(&group.group_id)) {
+                let (group_id, error_code) = (group.group_id, code.into());
+                answers.push(OffsetFetchResponseGroup { group_id, error_code, ..Default::default() });
+                continue;
+            }
+            let denied = take_denied(&cx, &access, &mut group);
+            let everything = group.topics.is_none();
+            let mut answer = match cx.version {
                 10.. => fetch_by_id(&cx.broker, group, require_stable).await?,
                 _ => fetch(&cx.broker, group, require_stable).await?,
-            });
+            };
+            if everything {
+                answer.topics.retain(|topic| access.sees(Operation::Describe, Resource::Topic(&topic.name)));
+            }
+            answer.topics.extend(denied);
+            answers.push(answer);
         }
         Ok(offset_fetch::response(&asked, answers, cx.version))
     }
+}
+
+/// Takes out the topics that the sender may not describe, as answers.
+fn take_denied(
+    cx: &Context,
+    access: &Access,
+    group: &mut OffsetFetchRequestGroup,
+) -> Vec<OffsetFetchResponseTopics> {
+    let image = cx.broker.image();
+    let mut denied = Vec::new();
+    for topics in group.topics.iter_mut() {
+        topics.retain(|asked| {
+            let by_id = || image.topic_by_id(TopicId(asked.topic_id)).map(|topic| topic.name.as_str());
+            let name = if cx.version >= 10 { by_id() } else { Some(asked.name.as_str()) };
+            let allowed =
+                name.map_or(Ok(()), |name| access.check(Operation::Describe, Resource::Topic(name)));
+            if let Err(code) = allowed {
+                let partitions =
+                    asked.partition_indexes.iter().map(|&partition_index| OffsetFetchResponsePartitions {
+                        partition_index,
+                        committed_offset: -1,
+                        error_code: code.into(),
+                        ..Default::default()
+                    });
+                let (name, topic_id, partitions) = (asked.name.clone(), asked.topic_id, partitions.collect());
+                denied.push(OffsetFetchResponseTopics { name, topic_id, partitions, ..Default::default() });
+            }
+            allowed.is_ok()
+        });
+    }
+    denied
 }
 
 async fn fetch(

@@ -16,6 +16,7 @@ use strata_types::{ErrorCode, LeaderEpoch, Offset};
 
 use crate::broker::Broker;
 use crate::dispatch::{Context, Handler, Refusal};
+use crate::security::{Operation, Resource};
 
 pub(crate) struct OffsetForLeaderEpoch;
 
@@ -24,8 +25,13 @@ impl Handler for OffsetForLeaderEpoch {
     const VERSIONS: RangeInclusive<i16> = 2..=4;
 
     async fn handle(cx: Context, request: Self::Request) -> Result<OffsetForLeaderEpochResponse, Refusal> {
+        let access = cx.access();
         let topics = request.topics.into_iter().map(|topic| {
-            let answer = |asked: &OffsetForLeaderPartition| answer(&cx.broker, &topic.topic, asked);
+            let allowed = access.check(Operation::Describe, Resource::Topic(&topic.topic));
+            let answer = |asked: &OffsetForLeaderPartition| {
+                let found = allowed.and_then(|()| look_up(&cx.broker, &topic.topic, asked));
+                answer(asked.partition, found)
+            };
             let partitions = topic.partitions.iter().map(answer).collect();
             OffsetForLeaderTopicResult { partitions, topic: topic.topic, ..Default::default() }
         });
@@ -33,9 +39,9 @@ impl Handler for OffsetForLeaderEpoch {
     }
 }
 
-fn answer(broker: &Arc<Broker>, topic: &str, asked: &OffsetForLeaderPartition) -> EpochEndOffset {
-    let mut answer = EpochEndOffset { partition: asked.partition, ..Default::default() };
-    match look_up(broker, topic, asked) {
+fn answer(partition: i32, found: Result<Option<(LeaderEpoch, Offset)>, ErrorCode>) -> EpochEndOffset {
+    let mut answer = EpochEndOffset { partition, ..Default::default() };
+    match found {
         Ok(Some((epoch, end))) => (answer.leader_epoch, answer.end_offset) = (epoch.0, end.0),
         Ok(None) => {}
         Err(code) => answer.error_code = code.into(),

@@ -22,10 +22,11 @@ use strata_types::{ErrorCode, Offset, TimestampMs, TopicId};
 use tokio::time::{Instant, timeout_at};
 
 use super::message;
-use crate::broker::{self, Broker};
+use crate::broker;
 use crate::dispatch::{Context, Handler, Refusal};
 use crate::internal;
 use crate::partition::Partition;
+use crate::security::{Operation, Resource};
 
 pub(crate) struct Produce;
 
@@ -163,7 +164,7 @@ fn append_one(
     now: TimestampMs,
 ) -> Result<Appended, Refused> {
     let index = data.index;
-    let partition = find(&cx.broker, cx.version, name, id, index).map_err(|code| Refused::new(code, None))?;
+    let partition = find_allowed(cx, name, id, index).map_err(|code| Refused::new(code, None))?;
     let topic = partition.id.partition.topic.as_str();
     if internal::is_written_by_brokers_only(topic) && cx.client_id.as_deref() != Some(ADMIN_CLIENT) {
         let why = format!("{topic} is an internal topic: only brokers write to it");
@@ -194,14 +195,17 @@ fn append_one(
     Ok((partition, appended.last_offset.next(), answer))
 }
 
-fn find(
-    broker: &Broker,
-    version: i16,
-    name: &Str,
-    id: TopicId,
-    index: i32,
-) -> Result<Arc<Partition>, ErrorCode> {
-    if version >= 13 { broker.partitions.by_id(id, index) } else { broker.partitions.by_name(name, index) }
+/// The partition, if its topic may be written to. Whether a topic is there, only those learn who may write to one of its
+/// name.
+fn find_allowed(cx: &Context, name: &Str, id: TopicId, index: i32) -> Result<Arc<Partition>, ErrorCode> {
+    let write = |name: &str| cx.check(Operation::Write, Resource::Topic(name));
+    if cx.version < 13 {
+        write(name)?;
+        return cx.broker.partitions.by_name(name, index);
+    }
+    let found = cx.broker.partitions.by_id(id, index)?;
+    write(found.id.partition.topic.as_str())?;
+    Ok(found)
 }
 
 fn silence_or_close(responses: &[TopicProduceResponse]) -> Refusal {

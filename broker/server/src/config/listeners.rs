@@ -9,8 +9,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
-use super::{ConfigError, value};
+use super::{ConfigError, SaslSettings, value};
 
 /// `NAME://host:port`. An empty host means every address of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,12 +33,61 @@ impl fmt::Display for Endpoint {
     }
 }
 
+/// What is spoken on a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SecurityProtocol {
+    #[default]
+    Plaintext,
+    Ssl,
+    SaslPlaintext,
+    SaslSsl,
+}
+
+impl SecurityProtocol {
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "PLAINTEXT" => Some(Self::Plaintext),
+            "SSL" => Some(Self::Ssl),
+            "SASL_PLAINTEXT" => Some(Self::SaslPlaintext),
+            "SASL_SSL" => Some(Self::SaslSsl),
+            _ => None,
+        }
+    }
+
+    /// The number that a broker registers with.
+    pub const fn code(self) -> i16 {
+        match self {
+            Self::Plaintext => 0,
+            Self::Ssl => 1,
+            Self::SaslPlaintext => 2,
+            Self::SaslSsl => 3,
+        }
+    }
+
+    pub const fn is_tls(self) -> bool {
+        matches!(self, Self::Ssl | Self::SaslSsl)
+    }
+
+    pub const fn is_sasl(self) -> bool {
+        matches!(self, Self::SaslPlaintext | Self::SaslSsl)
+    }
+}
+
 /// A listener for clients.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Listener {
     pub bind: Endpoint,
+    pub protocol: SecurityProtocol,
+    /// Where the protocol has SASL.
+    pub sasl: Option<Arc<SaslSettings>>,
     /// What Metadata answers. Port 0 stands for the port that the bound one got.
     pub advertised: Endpoint,
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} as {} ({:?})", self.bind, self.advertised, self.protocol)
+    }
 }
 
 /// What the settings say about listeners.
@@ -61,7 +111,7 @@ pub(super) fn listeners(settings: &Settings<'_>) -> Result<Vec<Listener>, Config
     let controllers: Vec<String> =
         value::list(settings.controller_names).map(str::to_ascii_uppercase).collect();
     for endpoint in &bound {
-        check_protocol(endpoint, &protocols, &controllers)?;
+        protocol_of(endpoint, &protocols, &controllers)?;
         let same_port = |other: &&Endpoint| {
             endpoint.port != 0 && other.port == endpoint.port && other.host == endpoint.host
         };
@@ -83,8 +133,12 @@ pub(super) fn listeners(settings: &Settings<'_>) -> Result<Vec<Listener>, Config
     let clients: Vec<Listener> = bound
         .into_iter()
         .filter(|endpoint| !controllers.contains(&endpoint.name))
-        .map(|bind| Listener { advertised: advertise(&bind, &advertised, settings.host_name), bind })
-        .collect();
+        .map(|bind| {
+            let protocol = protocol_of(&bind, &protocols, &controllers)?;
+            let advertised = advertise(&bind, &advertised, settings.host_name);
+            Ok(Listener { advertised, bind, protocol, sasl: None })
+        })
+        .collect::<Result<_, ConfigError>>()?;
     if clients.is_empty() {
         return Err(ConfigError::invalid(
             "listeners",
@@ -107,36 +161,35 @@ fn is_everywhere(host: &str) -> bool {
     matches!(host, "" | "0.0.0.0" | "::")
 }
 
-fn check_protocol(
+fn protocol_of(
     endpoint: &Endpoint,
-    protocols: &BTreeMap<String, String>,
+    protocols: &BTreeMap<String, SecurityProtocol>,
     controllers: &[String],
-) -> Result<(), ConfigError> {
+) -> Result<SecurityProtocol, ConfigError> {
     // As in Kafka, a controller's listener that the map does not name is PLAINTEXT.
-    let protocol = match protocols.get(&endpoint.name) {
-        Some(protocol) => protocol.as_str(),
-        None if controllers.contains(&endpoint.name) => "PLAINTEXT",
+    match protocols.get(&endpoint.name) {
+        Some(protocol) => Ok(*protocol),
+        None if controllers.contains(&endpoint.name) => Ok(SecurityProtocol::Plaintext),
         None => {
             let why = "listener.security.protocol.map does not say which protocol this listener speaks";
-            return Err(ConfigError::invalid("listeners", &endpoint.to_string(), why));
+            Err(ConfigError::invalid("listeners", &endpoint.to_string(), why))
         }
-    };
-    if protocol == "PLAINTEXT" {
-        return Ok(());
     }
-    let why = format!("only PLAINTEXT listeners are supported yet, not {protocol}");
-    Err(ConfigError::Unsupported { key: "listeners".into(), value: endpoint.to_string(), why })
 }
 
-fn protocols(text: &str) -> Result<BTreeMap<String, String>, ConfigError> {
+fn protocols(text: &str) -> Result<BTreeMap<String, SecurityProtocol>, ConfigError> {
     const KEY: &str = "listener.security.protocol.map";
     const KNOWN: [&str; 4] = ["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"];
-    let mut map: BTreeMap<String, String> = KNOWN.map(|name| (name.to_owned(), name.to_owned())).into();
+    let known =
+        KNOWN.iter().filter_map(|name| Some(((*name).to_owned(), SecurityProtocol::from_name(name)?)));
+    let mut map: BTreeMap<String, SecurityProtocol> = known.collect();
     for entry in value::list(text) {
-        let pair =
-            entry.split_once(':').map(|(name, protocol)| (name.trim(), protocol.trim().to_ascii_uppercase()));
+        let pair = entry.split_once(':').and_then(|(name, protocol)| {
+            let protocol = SecurityProtocol::from_name(&protocol.trim().to_ascii_uppercase())?;
+            Some((name.trim(), protocol))
+        });
         match pair {
-            Some((name, protocol)) if !name.is_empty() && KNOWN.contains(&protocol.as_str()) => {
+            Some((name, protocol)) if !name.is_empty() => {
                 map.insert(name.to_ascii_uppercase(), protocol);
             }
             _ => {
@@ -221,8 +274,6 @@ mod tests {
     #[test]
     fn what_cannot_be_served_is_refused_in_one_line() {
         for (listeners, advertised, map, words) in [
-            ("SASL_SSL://:9092", None, "", "not SASL_SSL"),
-            ("EXTERNAL://:9092", None, "EXTERNAL:SSL", "not SSL"),
             ("EXTERNAL://:9092", None, "", "does not say which protocol"),
             ("PLAINTEXT://:9092", Some("PLAINTEXT://0.0.0.0:9092"), "", "cannot connect"),
             ("PLAINTEXT://:9092", Some("OTHER://h:9092"), "", "OTHER is not one"),

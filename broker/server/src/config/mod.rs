@@ -11,22 +11,26 @@
 //! listeners, several voters, classes to load) is refused; what nobody knows is worth a warning, as in Kafka.
 
 mod environment;
+pub(crate) mod jaas;
 mod keys;
 mod listeners;
 mod properties;
+mod sasl;
 mod security;
 mod settings;
 mod value;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use strata_types::NodeId;
 
 pub use keys::{Key, Update, broker_key, broker_keys, broker_synonyms};
-pub use listeners::{Endpoint, Listener};
-pub use security::{AuthorizerSettings, SecuritySettings};
+pub use listeners::{Endpoint, Listener, SecurityProtocol};
+pub use sasl::{KeySource, Mechanism, MechanismSettings, OauthSettings, SaslSettings, SignedTokens};
+pub use security::{AuthorizerSettings, SecuritySettings, TokenSettings};
 pub use settings::Settings;
 pub use value::{Allowed, Kind, Problem};
 
@@ -107,7 +111,7 @@ impl Config {
     fn check(given: BTreeMap<String, String>, cluster_id: Option<String>) -> Result<Self, ConfigError> {
         let mut warnings = Vec::new();
         for (name, value) in &given {
-            match broker_key(name) {
+            match broker_key(without_listener(name).unwrap_or(name)) {
                 Some(key) => {
                     key.check(value).map_err(|why| ConfigError::invalid(name, value, why.to_string()))?
                 }
@@ -126,6 +130,7 @@ impl Config {
         let (listeners, data_dir, settings) =
             (client_listeners(&values)?, data_dir(&values)?, Settings::new(&values));
         let security = SecuritySettings::new(&values)?;
+        check_inter_broker(&values, &listeners)?;
         let mut given = given;
         // What DescribeConfigs shows, also where nobody said it.
         given.insert("node.id".to_owned(), node_id.to_string());
@@ -145,6 +150,11 @@ impl Config {
     /// What counts: what is said, or the default.
     pub fn effective(&self, name: &str) -> Option<&str> {
         Values { given: &self.given }.effective(name)
+    }
+
+    /// What counts for one listener.
+    pub fn effective_for(&self, listener: &str, name: &str) -> Option<&str> {
+        Values { given: &self.given }.of_listener(listener, name)
     }
 
     /// The broker's defaults of topic settings: for each `(topic setting, broker setting)` pair given, the topic setting
@@ -199,6 +209,30 @@ impl<'a> Values<'a> {
     fn effective(&self, name: &str) -> Option<&'a str> {
         self.given(name).or_else(|| broker_key(name).and_then(|key| key.default))
     }
+
+    /// What counts for one listener.
+    fn of_listener(&self, listener: &str, key: &str) -> Option<&'a str> {
+        self.given(&listener_key(listener, key)).or_else(|| self.effective(key))
+    }
+
+    /// What counts for one mechanism on one listener.
+    fn of_mechanism(&self, listener: &str, mechanism: Mechanism, key: &str) -> Option<&'a str> {
+        let mechanism = mechanism.name().to_ascii_lowercase();
+        self.given(&listener_key(listener, &format!("{mechanism}.{key}")))
+            .or_else(|| self.of_listener(listener, key))
+    }
+}
+
+/// The name of a setting that counts for one listener only.
+pub fn listener_key(listener: &str, key: &str) -> String {
+    format!("listener.name.{}.{key}", listener.to_ascii_lowercase())
+}
+
+/// Of a setting that counts for one listener, or for one mechanism on it, the name that it has without that.
+pub fn without_listener(name: &str) -> Option<&str> {
+    let (_, key) = name.strip_prefix("listener.name.")?.split_once('.')?;
+    let mechanisms = ["plain.", "scram-sha-256.", "scram-sha-512.", "oauthbearer.", "gssapi."];
+    Some(mechanisms.iter().find_map(|mechanism| key.strip_prefix(mechanism)).unwrap_or(key))
 }
 
 /// Settings of Kafka's that its own table does not show, because the binary's other parts read them.
@@ -229,10 +263,6 @@ fn refuse_unsupported(values: &Values<'_>) -> Result<(), ConfigError> {
     if let Some(zk) = values.given("zookeeper.connect") {
         let why = "there is no ZooKeeper here: the broker keeps its own metadata; leave it out";
         return Err(ConfigError::unsupported("zookeeper.connect", zk, why));
-    }
-    if let Some(protocol) = values.given("security.inter.broker.protocol").filter(|p| *p != "PLAINTEXT") {
-        let why = "only PLAINTEXT is supported yet";
-        return Err(ConfigError::unsupported("security.inter.broker.protocol", protocol, why));
     }
     Ok(())
 }
@@ -296,19 +326,41 @@ fn check_cluster_id(id: &str) -> Result<(), ConfigError> {
     Err(ConfigError::invalid("cluster.id", id, why))
 }
 
+/// Which listener brokers would use among themselves must be one of those that there are.
+fn check_inter_broker(values: &Values<'_>, listeners: &[Listener]) -> Result<(), ConfigError> {
+    const NAME: &str = "inter.broker.listener.name";
+    const PROTOCOL: &str = "security.inter.broker.protocol";
+    let name = values.given(NAME).filter(|name| !name.is_empty());
+    if let Some(name) = name.filter(|name| !listeners.iter().any(|l| l.bind.name.eq_ignore_ascii_case(name)))
+    {
+        return Err(ConfigError::invalid(NAME, name, "it is not one of the listeners"));
+    }
+    match values.given(PROTOCOL) {
+        Some(protocol) if SecurityProtocol::from_name(protocol).is_none() => {
+            let why = "allowed are PLAINTEXT, SSL, SASL_PLAINTEXT and SASL_SSL";
+            Err(ConfigError::invalid(PROTOCOL, protocol, why))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn client_listeners(values: &Values<'_>) -> Result<Vec<Listener>, ConfigError> {
     // Nothing said at all is somebody's first try on this machine, whose name may not even resolve.
     let host_name = match values.given("listeners") {
         None => "localhost".to_owned(),
         Some(_) => machine_name(),
     };
-    listeners::listeners(&listeners::Settings {
+    let mut found = listeners::listeners(&listeners::Settings {
         listeners: values.effective("listeners").unwrap_or_default(),
         advertised: values.given("advertised.listeners").filter(|text| !text.is_empty()),
         protocols: values.effective("listener.security.protocol.map").unwrap_or_default(),
         controller_names: values.given("controller.listener.names").unwrap_or("CONTROLLER"),
         host_name: &host_name,
-    })
+    })?;
+    for listener in found.iter_mut().filter(|listener| listener.protocol.is_sasl()) {
+        listener.sasl = Some(Arc::new(SaslSettings::new(values, &listener.bind.name)?));
+    }
+    Ok(found)
 }
 
 /// This machine's name, which clients elsewhere may be able to resolve.

@@ -1,10 +1,12 @@
-//! What the settings say about security: the authoriser.
+//! What the settings say about security beyond the listeners: the authoriser, delegation tokens.
 //!
 //! ```text
 //! authorizer.class.name             = org.apache.kafka.metadata.authorizer.StandardAuthorizer
 //! super.users                       = User:admin;User:CN=broker
 //! allow.everyone.if.no.acl.found    = false
 //! ```
+
+use std::time::Duration;
 
 use super::value::parse_boolean;
 use super::{ConfigError, Values};
@@ -26,12 +28,57 @@ pub struct AuthorizerSettings {
 pub struct SecuritySettings {
     /// `None`: everybody may do everything.
     pub authorizer: Option<AuthorizerSettings>,
+    /// `None`: there are no delegation tokens.
+    pub tokens: Option<TokenSettings>,
+    /// How long a connection may take to authenticate, its TLS handshake included.
+    pub authentication_max: Duration,
+    /// How long a refusal waits, so that guessing takes its time.
+    pub failed_authentication_delay: Duration,
+}
+
+/// Delegation tokens' settings.
+#[derive(Clone)]
+pub struct TokenSettings {
+    /// What tokens' secrets are made of.
+    pub secret: String,
+    pub max_lifetime_ms: i64,
+    pub expiry_ms: i64,
+    pub check_interval: Duration,
+}
+
+/// The secret belongs into no log.
+impl std::fmt::Debug for TokenSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TokenSettings([hidden])")
+    }
 }
 
 impl SecuritySettings {
     pub(super) fn new(values: &Values<'_>) -> Result<Self, ConfigError> {
-        Ok(Self { authorizer: authorizer(values)? })
+        let millis = |key: &str| {
+            let ms = values.effective(key).and_then(|text| text.parse().ok());
+            Duration::from_millis(ms.unwrap_or_default())
+        };
+        Ok(Self {
+            authorizer: authorizer(values)?,
+            tokens: tokens(values),
+            authentication_max: millis("strata.authentication.timeout.ms"),
+            failed_authentication_delay: millis("connection.failed.authentication.delay.ms"),
+        })
     }
+}
+
+fn tokens(values: &Values<'_>) -> Option<TokenSettings> {
+    let number = |key: &str| values.effective(key).and_then(|text| text.parse().ok()).unwrap_or_default();
+    let secret = values.given("delegation.token.secret.key").filter(|secret| !secret.is_empty())?.to_owned();
+    Some(TokenSettings {
+        secret,
+        max_lifetime_ms: number("delegation.token.max.lifetime.ms"),
+        expiry_ms: number("delegation.token.expiry.time.ms"),
+        check_interval: Duration::from_millis(
+            number("delegation.token.expiry.check.interval.ms").unsigned_abs(),
+        ),
+    })
 }
 
 fn authorizer(values: &Values<'_>) -> Result<Option<AuthorizerSettings>, ConfigError> {

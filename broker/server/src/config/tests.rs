@@ -65,8 +65,11 @@ fn what_cannot_be_meant_is_refused_by_key_value_and_what_is_allowed() {
         ("log.dirs=/a,/b", "only one directory"),
         ("authorizer.class.name=com.example.Mine", "Java classes"),
         ("zookeeper.connect=zk:2181", "no ZooKeeper"),
-        ("listeners=SASL_PLAINTEXT://:9092", "not SASL_PLAINTEXT"),
-        ("security.inter.broker.protocol=SSL", "only PLAINTEXT"),
+        ("listeners=SASL_PLAINTEXT://:9092", "allowed are PLAIN, SCRAM-SHA-256"),
+        ("listeners=SASL_PLAINTEXT://:9092\nsasl.enabled.mechanisms=PLAIN", "PLAIN needs its users"),
+        ("listeners=SASL_PLAINTEXT://:9092\nsasl.enabled.mechanisms=OAUTHBEARER", "needs the keys"),
+        ("security.inter.broker.protocol=TLS", "allowed is PLAINTEXT, SSL"),
+        ("inter.broker.listener.name=OTHER", "not one of the listeners"),
         ("cluster.id=../x", "allowed are at most 64"),
     ] {
         let error = load(properties).unwrap_err().to_string();

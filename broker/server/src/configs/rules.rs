@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::ToSocketAddrs;
+use std::sync::Arc;
 
 use strata_log::{ConfigKind, LogConfig};
 use strata_metadata::controller::{ConfigRules, InvalidConfig};
@@ -11,12 +12,28 @@ use strata_protocol::messages::create_topics_response::CreatableTopicConfigs;
 use strata_types::ErrorCode;
 
 use super::{Configs, Overrides, client_metrics, listener_key};
-use crate::config::{Kind, Update, broker_key};
+use crate::config::{Kind, Update, broker_key, without_listener};
+use crate::security::{TLS_DYNAMIC, check_tls};
 
 /// [`ConfigRules`] over one image.
 pub(crate) struct Rules<'a> {
     pub(super) configs: &'a Configs,
     pub(super) image: &'a Image,
+}
+
+impl Rules<'_> {
+    /// Where TLS settings are among the overrides, every TLS listener must be able to live with them.
+    fn check_tls(&self, overrides: &Overrides) -> Result<(), String> {
+        let is_tls = |name: &Str| TLS_DYNAMIC.contains(&without_listener(name).unwrap_or(name));
+        if !overrides.keys().any(is_tls) {
+            return Ok(());
+        }
+        let config = &self.configs.config;
+        let (tls, overrides) =
+            (config.listeners.iter().filter(|l| l.protocol.is_tls()), Arc::new(overrides.clone()));
+        tls.map(|listener| check_tls(config, &listener.bind.name, self.image, overrides.clone()))
+            .try_for_each(|checked| checked.map_err(|why| why.to_string()))
+    }
 }
 
 impl ConfigRules for Rules<'_> {
@@ -37,6 +54,7 @@ impl ConfigRules for Rules<'_> {
                 check_updates(overrides, for_all).map_err(refused(ErrorCode::InvalidRequest))?;
                 pairs()
                     .try_for_each(|(name, value)| check_broker(name, value))
+                    .and_then(|()| self.check_tls(overrides))
                     .map_err(refused(ErrorCode::InvalidRequest))
             }
             ConfigResource::ClientMetrics(_) => client_metrics::check(overrides),

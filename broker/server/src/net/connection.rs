@@ -6,7 +6,6 @@
 //! one before; a client cannot tell the difference, except that pipelined produce requests share a flush.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -14,17 +13,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use strata_protocol::{Chunk, Encoded, Str};
-use tokio::net::TcpStream;
+use strata_protocol::{Chunk, Encoded};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::frame::{FrameError, FrameReader};
-use super::writer;
+use super::transport::Transport;
 use crate::broker::Broker;
 use crate::dispatch::{self, Answer, Peer, Refusal};
-use crate::security::Principal;
 
 /// Answers that are ready and not yet sent may take this much memory before no further request is read.
 const UNSENT_BYTES_MAX: usize = 1024 * 1024;
@@ -40,6 +37,8 @@ pub(super) enum Closed {
     Refused { cause: &'static str, what: String },
     #[error("an answer could not be sent: {0}")]
     Write(io::Error),
+    #[error("the client did not authenticate within {0:?}")]
+    Unauthenticated(Duration),
 }
 
 impl Closed {
@@ -52,6 +51,7 @@ impl Closed {
             Self::Frame(FrameError::Io(_)) => "read",
             Self::Refused { cause, .. } => cause,
             Self::Write(_) => "write",
+            Self::Unauthenticated(_) => "authentication time",
         }
     }
 }
@@ -60,19 +60,15 @@ impl Closed {
 /// flight is answered and no further request is read.
 pub(super) async fn run(
     broker: Arc<Broker>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    listener: Str,
+    stream: Transport,
+    peer: Peer,
     stop: &CancellationToken,
 ) -> Result<(), Closed> {
-    // Answers are whole frames; waiting to fill a packet would only delay them.
-    stream.set_nodelay(true).map_err(Closed::Write)?;
     let settings = &broker.config.settings;
     let (in_flight_max, idle_max) = (settings.requests_in_flight_max, settings.connections_max_idle);
     let reader = FrameReader::new(settings.request_bytes_max);
     let (queue, queued) = mpsc::channel(in_flight_max);
     let state = State::new();
-    let peer = Peer { address: peer, listener, principal: Principal::anonymous() };
     let reading = read(&broker, reader, &stream, &peer, &state, queue, stop);
     let writing = write(&stream, &state, queued);
     let reading = async {
@@ -90,6 +86,15 @@ pub(super) async fn run(
             Err(Some(error)) => Err(error),
         },
         () = state.idle(idle_max) => Ok(()),
+        error = unauthenticated(&peer, broker.config.security.authentication_max) => Err(error),
+    }
+}
+
+/// Resolves when the peer has not authenticated in time.
+async fn unauthenticated(peer: &Peer, authentication_max: Duration) -> Closed {
+    match tokio::time::timeout(authentication_max, peer.session.authenticated()).await {
+        Ok(()) => std::future::pending().await,
+        Err(_) => Closed::Unauthenticated(authentication_max),
     }
 }
 
@@ -97,7 +102,7 @@ pub(super) async fn run(
 async fn read(
     broker: &Arc<Broker>,
     mut reader: FrameReader,
-    stream: &TcpStream,
+    stream: &Transport,
     peer: &Peer,
     state: &State,
     queue: mpsc::Sender<InFlight>,
@@ -107,6 +112,7 @@ async fn read(
         while state.unsent_bytes.load(Ordering::Relaxed) >= UNSENT_BYTES_MAX {
             state.sent.notified().await;
         }
+        reader.limit(peer.session.unauthenticated_frame_bytes_max());
         let next = async {
             let Ok(place) = queue.reserve().await else { return Ok(None) };
             Ok(Some((place, reader.next(stream, || state.touch()).await?)))
@@ -139,7 +145,7 @@ async fn start(broker: &Arc<Broker>, peer: &Peer, state: &State, frame: Bytes) -
 
 /// Awaits and writes answers in order, until the reader is done or an answer says to close.
 async fn write(
-    stream: &TcpStream,
+    stream: &Transport,
     state: &State,
     mut queued: mpsc::Receiver<InFlight>,
 ) -> Result<(), Closed> {
@@ -153,11 +159,15 @@ async fn write(
             Ok(answer) => {
                 state.writing.store(true, Ordering::Relaxed);
                 state.touch();
-                writer::write(stream, answer, || state.touch()).await.map_err(Closed::Write)?;
+                stream.write(answer, || state.touch()).await.map_err(Closed::Write)?;
                 state.writing.store(false, Ordering::Relaxed);
             }
             Err(Refusal::Silent) => {}
             Err(Refusal::Close { cause, what }) => return Err(Closed::Refused { cause, what }),
+            Err(Refusal::Last { answer, cause, what }) => {
+                stream.write(answer, || state.touch()).await.map_err(Closed::Write)?;
+                return Err(Closed::Refused { cause, what });
+            }
         }
         if counted {
             state.unsent_bytes.fetch_sub(bytes, Ordering::Relaxed);

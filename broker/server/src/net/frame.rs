@@ -6,8 +6,8 @@
 
 use std::io;
 
+use super::transport::Transport;
 use bytes::{Bytes, BytesMut};
-use tokio::net::TcpStream;
 
 /// What a connection may make us set aside before it has sent anything.
 const FIRST_READ_BYTES: usize = 4 * 1024;
@@ -30,8 +30,8 @@ pub(crate) enum FrameError {
     Cut,
     #[error("what came is {0}, not a Kafka request")]
     Foreign(&'static str),
-    #[error("a request of {bytes} bytes was announced; allowed are {REQUEST_BYTES_MIN} to {bytes_max}")]
-    Length { bytes: i32, bytes_max: usize },
+    #[error("a request of {bytes} bytes was announced; allowed are {bytes_min} to {bytes_max}")]
+    Length { bytes: i32, bytes_min: usize, bytes_max: usize },
     #[error("reading failed: {0}")]
     Io(#[from] io::Error),
 }
@@ -41,22 +41,24 @@ pub(crate) struct FrameReader {
     buffer: BytesMut,
     frame_bytes_max: usize,
     earned_bytes: usize,
+    /// Less than `frame_bytes_max`, until the peer has authenticated; what comes may then be shorter than a request.
+    unauthenticated_bytes_max: Option<usize>,
 }
 
 impl FrameReader {
     pub(crate) fn new(frame_bytes_max: usize) -> Self {
-        Self { buffer: BytesMut::new(), frame_bytes_max, earned_bytes: 0 }
+        Self { buffer: BytesMut::new(), frame_bytes_max, earned_bytes: 0, unauthenticated_bytes_max: None }
     }
 
     /// The next frame, without its length. `arrived` is told of every read.
-    pub(crate) async fn next(&mut self, stream: &TcpStream, arrived: impl Fn()) -> Result<Bytes, FrameError> {
+    pub(super) async fn next(&mut self, stream: &Transport, arrived: impl Fn()) -> Result<Bytes, FrameError> {
         loop {
             if let Some(frame) = self.take()? {
                 return Ok(frame);
             }
-            stream.readable().await?;
+            stream.ready().await?;
             self.make_room()?;
-            match stream.try_read_buf(&mut self.buffer) {
+            match stream.try_read(&mut self.buffer) {
                 Ok(0) if self.buffer.is_empty() => return Err(FrameError::Ended),
                 Ok(0) => return Err(FrameError::Cut),
                 Ok(_) => arrived(),
@@ -64,6 +66,11 @@ impl FrameReader {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// What frames may be from the next one on.
+    pub(super) fn limit(&mut self, unauthenticated_bytes_max: Option<usize>) {
+        self.unauthenticated_bytes_max = unauthenticated_bytes_max;
     }
 
     fn take(&mut self) -> Result<Option<Bytes>, FrameError> {
@@ -83,10 +90,14 @@ impl FrameReader {
         let Some(prefix) = self.buffer.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
         let bytes = i32::from_be_bytes(*prefix);
         let length = usize::try_from(bytes).ok();
-        match length.filter(|length| (REQUEST_BYTES_MIN..=self.frame_bytes_max).contains(length)) {
+        let (bytes_min, bytes_max) = match self.unauthenticated_bytes_max {
+            Some(bytes_max) => (1, bytes_max.min(self.frame_bytes_max)),
+            None => (REQUEST_BYTES_MIN, self.frame_bytes_max),
+        };
+        match length.filter(|length| (bytes_min..=bytes_max).contains(length)) {
             Some(length) => Ok(Some(length)),
             None => Err(foreign(prefix)
-                .map_or(FrameError::Length { bytes, bytes_max: self.frame_bytes_max }, FrameError::Foreign)),
+                .map_or(FrameError::Length { bytes, bytes_min, bytes_max }, FrameError::Foreign)),
         }
     }
 
@@ -128,15 +139,15 @@ fn foreign(prefix: &[u8; LENGTH_BYTES]) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncWriteExt;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
-    async fn pair() -> (TcpStream, TcpStream) {
+    async fn pair() -> (TcpStream, Transport) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let connect = TcpStream::connect(listener.local_addr().unwrap());
         let (near, far) = tokio::join!(connect, listener.accept());
-        (near.unwrap(), far.unwrap().0)
+        (near.unwrap(), Transport::Plain(far.unwrap().0))
     }
 
     async fn error_after(bytes: &[u8]) -> FrameError {

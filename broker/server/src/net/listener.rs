@@ -8,15 +8,19 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
+use strata_protocol::Str;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::causes::Causes;
-use super::connection;
+use super::transport::Transport;
+use super::{connection, handshake};
 use crate::broker::Broker;
 use crate::config::{Endpoint, Listener};
+use crate::dispatch::Peer;
+use crate::security::{Bearer, Principal, Session, TlsError, TlsListener};
 
 /// What a failed `accept` is given before the next one: the process is out of descriptors, and no event says when it has
 /// some again.
@@ -28,6 +32,15 @@ pub(crate) struct Bound {
     pub(crate) address: SocketAddr,
     /// With the real port, where port 0 was asked for.
     pub(crate) advertised: Endpoint,
+    listener: Listener,
+}
+
+/// What all connections of a listener share.
+struct Entrance {
+    name: Str,
+    listener: Listener,
+    tls: Option<TlsListener>,
+    bearer: Bearer,
 }
 
 impl Bound {
@@ -51,7 +64,7 @@ impl Bound {
         if advertised.port == 0 {
             advertised.port = address.port();
         }
-        Ok(Self { socket, address, advertised })
+        Ok(Self { socket, address, advertised, listener: listener.clone() })
     }
 }
 
@@ -118,20 +131,40 @@ impl Drop for Admitted {
 }
 
 /// Accepts on every listener until `stop`; connections run as tasks of `tasks`.
-pub(crate) fn serve(broker: &Arc<Broker>, bound: Vec<Bound>, tasks: &TaskTracker, stop: &CancellationToken) {
+///
+/// # Errors
+/// When a listener's TLS settings cannot be used; no connection was accepted then.
+pub(crate) fn serve(
+    broker: &Arc<Broker>,
+    bound: Vec<Bound>,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<(), TlsError> {
     let limits = Limits::new(broker);
-    for bound in bound {
+    let mut entrances = Vec::with_capacity(bound.len());
+    for Bound { listener, advertised, .. } in &bound {
+        let tls = match listener.protocol.is_tls() {
+            true => Some(TlsListener::new(broker.config.clone(), listener, &broker.image())?),
+            false => None,
+        };
+        let bearer = Bearer::new(listener);
+        tasks.spawn(bearer.clone().follow(stop.clone()));
+        let (name, listener) = (advertised.name.as_str().into(), listener.clone());
+        entrances.push(Arc::new(Entrance { name, listener, tls, bearer }));
+    }
+    for (bound, entrance) in bound.into_iter().zip(entrances) {
         let (broker, limits, tasks, stop) = (broker.clone(), limits.clone(), tasks.clone(), stop.clone());
         tasks.clone().spawn(async move {
-            let accepting = accept(&broker, bound, &limits, &tasks, &stop);
+            let accepting = accept(&broker, (bound.socket, entrance), &limits, &tasks, &stop);
             stop.run_until_cancelled(accepting).await;
         });
     }
+    Ok(())
 }
 
 async fn accept(
     broker: &Arc<Broker>,
-    bound: Bound,
+    (socket, entrance): (TcpListener, Arc<Entrance>),
     limits: &Arc<Limits>,
     tasks: &TaskTracker,
     stop: &CancellationToken,
@@ -139,12 +172,11 @@ async fn accept(
     loop {
         // As in Kafka, a full house lets new ones wait outside.
         let Ok(permit) = limits.connections.clone().acquire_owned().await else { return };
-        match bound.socket.accept().await {
+        match socket.accept().await {
             Ok((stream, peer)) => match limits.admit(peer.ip().to_canonical(), permit) {
                 Some(place) => {
                     let (broker, stop) = (broker.clone(), stop.clone());
-                    let listener = bound.advertised.name.clone();
-                    tasks.spawn(serve_one(broker, stream, peer, listener, place, stop));
+                    tasks.spawn(serve_one(broker, stream, peer, entrance.clone(), place, stop));
                 }
                 None => limits
                     .causes
@@ -162,15 +194,38 @@ async fn serve_one(
     broker: Arc<Broker>,
     stream: TcpStream,
     peer: SocketAddr,
-    listener: String,
+    entrance: Arc<Entrance>,
     place: Admitted,
     stop: CancellationToken,
 ) {
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-    match connection::run(broker, stream, peer, listener.into(), &stop).await {
-        Ok(()) => tracing::trace!(%peer, "the connection ended"),
-        Err(error) => {
-            place.limits.causes.warn(error.cause(), &format_args!("connection from {peer} closed: {error}"))
+    let warn = |cause, error: &dyn std::fmt::Display| {
+        place.limits.causes.warn(cause, &format_args!("connection from {peer} closed: {error}"));
+    };
+    // Answers are whole frames; waiting to fill a packet would only delay them.
+    if let Err(error) = stream.set_nodelay(true) {
+        return warn("socket", &error);
+    }
+    let Entrance { name, listener, tls, bearer } = &*entrance;
+    let established = match tls {
+        None => Ok((Transport::Plain(stream), Principal::anonymous())),
+        Some(tls) => {
+            let handshake_max = broker.config.security.authentication_max;
+            let accepting = handshake::accept(&broker, tls, listener.protocol, stream, handshake_max);
+            match stop.run_until_cancelled(Box::pin(accepting)).await {
+                Some(established) => established,
+                None => return,
+            }
         }
+    };
+    let (transport, principal) = match established {
+        Ok(established) => established,
+        Err(error) => return warn(error.cause(), &error),
+    };
+    let session = Arc::new(Session::new(listener, principal, bearer));
+    let connected = Peer { address: peer, listener: name.clone(), session };
+    match connection::run(broker, transport, connected, &stop).await {
+        Ok(()) => tracing::trace!(%peer, "the connection ended"),
+        Err(error) => warn(error.cause(), &error),
     }
 }

@@ -10,7 +10,9 @@
 mod causes;
 mod connection;
 mod frame;
+mod handshake;
 mod listener;
+mod transport;
 mod writer;
 
 pub(crate) use causes::Causes;

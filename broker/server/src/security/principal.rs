@@ -1,7 +1,7 @@
 //! Principals: `Type:name`, as access control entries and `super.users` write them.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// What a connection that has authenticated as nobody is called.
 const ANONYMOUS: &str = "User:ANONYMOUS";
@@ -26,6 +26,16 @@ impl Principal {
     /// Whoever has said nothing about themselves.
     pub(crate) fn anonymous() -> Self {
         Self { text: ANONYMOUS.into(), name: "User:".len(), token_authenticated: false }
+    }
+
+    /// The same, to be borrowed.
+    pub(crate) fn nobody() -> &'static Self {
+        static NOBODY: LazyLock<Principal> = LazyLock::new(Principal::anonymous);
+        &NOBODY
+    }
+
+    pub(crate) fn is_anonymous(&self) -> bool {
+        *self.text == *ANONYMOUS
     }
 
     /// What `text`, of the form `Type:name`, names; `None` where it has another form.
