@@ -61,6 +61,7 @@ impl Log {
         if shared.truncations == flush.truncations {
             shared.durable = shared.durable.max(flush.end);
             shared.flushed_base = shared.flushed_base.max(flush.active_base);
+            shared.is_cut = false;
             shared.folder_is_new &= !flush.folder_is_new;
             // A segment that was begun meanwhile is not known to the folder yet.
             shared.folder_changed &= shared.active().base() != flush.active_base;
@@ -94,7 +95,7 @@ impl Log {
         let mut shared = self.shared.write();
         shared.durable = shared.end();
         shared.flushed_base = shared.active().base();
-        (shared.folder_changed, shared.folder_is_new) = (false, false);
+        (shared.folder_changed, shared.folder_is_new, shared.is_cut) = (false, false, false);
     }
 
     fn sync_folder(&self, is_new: bool) -> Result<(), StorageError> {
@@ -114,7 +115,7 @@ impl Log {
 impl Shared {
     /// Whether there is nothing to do.
     fn is_flushed(&self, flush: &Flush) -> bool {
-        let new = flush.folder_changed || flush.folder_is_new;
+        let new = flush.folder_changed || flush.folder_is_new || self.is_cut;
         !new && self.durable == flush.end && self.flushed_base == flush.active_base
     }
 

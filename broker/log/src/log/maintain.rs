@@ -34,11 +34,12 @@ impl Log {
         }
         while shared.segments.len() > 1 && shared.active().base() >= offset {
             if let Some(segment) = shared.segments.pop_back() {
+                shared.folder_changed = true;
                 segment.remove()?;
             }
         }
         shared.active_mut().truncate(offset)?;
-        shared.truncations += 1;
+        (shared.truncations, shared.is_cut) = (shared.truncations + 1, true);
         let end = shared.end();
         shared.epochs.truncate_end(end)?;
         shared.durable = shared.durable.min(end);

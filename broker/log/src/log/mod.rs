@@ -142,6 +142,8 @@ struct Shared {
     folder_changed: bool,
     /// Whether the folder itself may not be known on stable storage.
     folder_is_new: bool,
+    /// Whether the log was cut, which stable storage does not know of yet.
+    is_cut: bool,
     /// Counts truncations, so that a flush that was overtaken by one claims nothing.
     truncations: u64,
     /// Up to where the log was compacted.

@@ -54,6 +54,7 @@ pub(super) fn open(options: LogOptions) -> Result<Log, StorageError> {
         transactions: Transactions::default(),
         folder_changed: true,
         folder_is_new: report.segments == 0,
+        is_cut: false,
         truncations: 0,
         cleaned_until: recovery.cleaned_until,
     };

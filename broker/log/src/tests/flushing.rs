@@ -5,6 +5,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::*;
+use crate::disk::faults;
 use crate::{LogListener, StorageError};
 
 struct Told(Mutex<mpsc::Sender<(i32, Offset)>>);
@@ -102,4 +103,27 @@ fn readers_see_whole_batches_while_others_append_and_remove() {
             }
         }
     });
+}
+
+#[test]
+fn a_cut_is_put_on_stable_storage_like_an_append() {
+    for offset in [99, 40] {
+        let dir = tempfile::tempdir().unwrap();
+        let log = open(dir.path(), small());
+        for n in 0..100 {
+            append(&log, batch(&[n]));
+        }
+        log.flush().unwrap();
+        assert!(log.truncate_to(Offset(offset)).unwrap());
+        {
+            let _fault = faults::inject("flush", ".log");
+            assert!(log.flush().is_err(), "nothing was synced after the cut to {offset}");
+        }
+        let log = open_with(dir.path(), small(), trusting(Trust::PageCache));
+        log.truncate_to(Offset(offset - 1)).unwrap();
+        assert_eq!(log.flush().unwrap(), Offset(offset - 1));
+        // Once is enough.
+        let _fault = faults::inject("flush", ".log");
+        assert_eq!(log.flush().unwrap(), Offset(offset - 1));
+    }
 }
