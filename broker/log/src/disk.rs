@@ -80,6 +80,16 @@ pub(crate) fn sync_file_system(path: &Path) -> Result<()> {
         .map_err(StorageError::io("flush the file system of", path))
 }
 
+/// Allocates room that the file may grow into, without making it longer.
+pub(crate) fn preallocate(file: &File, path: &Path, bytes: u64) -> Result<()> {
+    let allocated = rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, bytes);
+    match allocated {
+        // A file system that cannot is one without the gain, no fault.
+        Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
+        allocated => allocated.map_err(|error| StorageError::io("allocate room for", path)(error.into())),
+    }
+}
+
 pub(crate) fn set_len(file: &File, path: &Path, bytes: u64) -> Result<()> {
     faults::check("truncate", path)
         .and_then(|()| file.set_len(bytes))

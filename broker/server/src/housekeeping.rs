@@ -17,6 +17,8 @@ use crate::server::blocking;
 
 /// How often logs are asked to roll by time and to forget idle producers, and deleted folders are cleared away.
 const TIDY_INTERVAL: Duration = Duration::from_secs(10);
+/// How exact `flush.ms` is.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 /// Intervals longer than this are never reached by a broker that is restarted now and then; the timer cannot hold more.
 const INTERVAL_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -39,6 +41,7 @@ pub(crate) fn start(broker: &Arc<Broker>, image: Arc<Image>) {
             tracing::error!("tidying failed: {error}");
         }
     });
+    every(broker, FLUSH_INTERVAL, |broker| async move { broker.partitions.flush_overdue() });
     every(broker, settings.retention_check_interval, |broker| async move {
         for partition in broker.partitions.all() {
             enforce_retention(&broker, &partition).await;
@@ -65,7 +68,8 @@ where
 
 fn tidy(broker: &Broker) {
     let now = now();
-    broker.partitions.all().iter().for_each(|partition| partition.log.housekeep(now));
+    let idle_ms_max = broker.configs.broker_number(&broker.image(), "producer.id.expiration.ms");
+    broker.partitions.all().iter().for_each(|partition| partition.log.housekeep(now, idle_ms_max));
     let Some(manager) = broker.partitions.manager() else { return };
     if let Err(error) = manager.remove_deleted() {
         tracing::warn!("deleted partitions' folders could not be removed: {error}");

@@ -142,7 +142,18 @@ impl Partition {
         let ends = ends(&self.log);
         let moved = self.leader.lock().local(ends, now());
         self.advance(moved);
-        if ends.durable < ends.end && self.log.config().durability == Durability::Disk {
+        if ends.durable < ends.end {
+            let config = self.log.config();
+            let many = config.flush_messages < i64::MAX && ends.end - ends.durable >= config.flush_messages;
+            if config.durability == Durability::Disk || many {
+                self.manager.flusher().request(&self.log);
+            }
+        }
+    }
+
+    /// Has the log flushed where something has waited for `flush.ms`.
+    pub(crate) fn flush_overdue(&self, now: TimestampMs) {
+        if self.log.is_flush_overdue(now) {
             self.manager.flusher().request(&self.log);
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
 use parking_lot::RwLock;
@@ -34,6 +35,8 @@ pub(crate) struct Partitions {
     /// Set once the logs are open; before that there are no partitions.
     manager: ArcSwapOption<LogManager>,
     registry: RwLock<Registry>,
+    /// Whether a topic ever had `flush.ms` set.
+    flush_ms_is_set: AtomicBool,
     /// Moves of committed offsets and of the set of partitions, for the archiver.
     pub changed: Arc<Notify>,
     /// The metadata log's offset up to which the image is followed.
@@ -48,6 +51,7 @@ impl Partitions {
             node_id,
             manager: ArcSwapOption::empty(),
             registry: RwLock::default(),
+            flush_ms_is_set: AtomicBool::new(false),
             changed: Arc::default(),
             followed: watch::Sender::new(Offset::ZERO),
             failed: watch::Sender::new(None),
@@ -91,6 +95,23 @@ impl Partitions {
     pub(crate) fn all(&self) -> Vec<Arc<Partition>> {
         let registry = self.registry.read();
         registry.by_id.values().flat_map(|topic| topic.partitions.iter().flatten().cloned()).collect()
+    }
+
+    /// Has logs flushed whose `flush.ms` is over. Looks at them only if a topic has that setting.
+    pub(crate) fn flush_overdue(&self) {
+        if self.flush_ms_is_set.load(Ordering::Relaxed) {
+            let now = now();
+            self.all().iter().for_each(|partition| partition.flush_overdue(now));
+        }
+    }
+
+    /// A topic's settings, on their way to its partitions.
+    fn log_config(&self, image: &Image, topic: &str, configs: &Configs) -> Arc<LogConfig> {
+        let config = configs.log_config(image, topic);
+        if config.flush_ms < i64::MAX {
+            self.flush_ms_is_set.store(true, Ordering::Relaxed);
+        }
+        Arc::new(config)
     }
 
     /// Resolves once the image up to `offset` is followed.
@@ -141,7 +162,7 @@ impl Partitions {
 
     fn configure(&self, topics: &[Arc<LocalTopic>], image: &Image, configs: &Configs) {
         for topic in topics {
-            let config = Arc::new(configs.log_config(image, topic.name.as_str()));
+            let config = self.log_config(image, topic.name.as_str(), configs);
             for partition in topic.partitions.iter().flatten() {
                 partition.configure(config.clone());
             }
@@ -151,7 +172,7 @@ impl Partitions {
     /// Makes the local topic what the image says.
     fn take(&self, topic: &Topic, image: &Image, configs: &Configs) {
         let before = self.registry.read().by_id.get(&topic.id).cloned();
-        let config = Arc::new(configs.log_config(image, topic.name.as_str()));
+        let config = self.log_config(image, topic.name.as_str(), configs);
         let partitions = topic.partitions.iter().zip(0..).map(|(state, index)| {
             let ours = before.as_ref().and_then(|before| before.partitions.get(index as usize)?.clone());
             if state.leader != Some(self.node_id) {

@@ -64,7 +64,7 @@ definitions! {
     "compression.gzip.level": Int = "-1", compression_gzip_level, Bounds(-1, 9), Some("compression.gzip.level"),
         "The level at which the broker compresses where `compression.type` is gzip.";
     "compression.lz4.level": Int = "9", compression_lz4_level, Bounds(1, 17), Some("compression.lz4.level"),
-        "The level at which the broker compresses where `compression.type` is lz4.";
+        "The level at which the broker compresses where `compression.type` is lz4. Accepted; our lz4 has one level, the fast one.";
     "compression.type": String = "producer", compression_type, Bounds::ANY, Some("compression.type"),
         "The codec that batches are kept in; `producer` keeps each as it came.";
     "compression.zstd.level": Int = "3", compression_zstd_level, Bounds(-131_072, 22), Some("compression.zstd.level"),
@@ -72,11 +72,11 @@ definitions! {
     "delete.retention.ms": Long = "86400000", delete_retention_ms, Bounds::NOT_NEGATIVE, Some("log.cleaner.delete.retention.ms"),
         "How long a tombstone stays readable in a compacted topic.";
     "file.delete.delay.ms": Long = "60000", file_delete_delay_ms, Bounds::NOT_NEGATIVE, Some("log.segment.delete.delay.ms"),
-        "How long a dropped segment's file stays. Here an open reader keeps its file, so files go at once.";
+        "How long a dropped segment's file stays, as `.deleted`.";
     "flush.messages": Long = "9223372036854775807", flush_messages, Bounds::POSITIVE, Some("log.flush.interval.messages"),
-        "After how many records a flush is forced; see strata.durability.";
+        "After how many records a flush is asked for, where strata.durability is `os`; with `disk` every record is flushed.";
     "flush.ms": Long = "9223372036854775807", flush_ms, Bounds::NOT_NEGATIVE, Some("log.flush.interval.ms"),
-        "After what time a flush is forced; see strata.durability.";
+        "After what time a flush is asked for, where strata.durability is `os`; with `disk` every record is flushed.";
     "follower.replication.throttled.replicas": List = "", follower_replication_throttled_replicas, Bounds::ANY, None,
         "Replicas whose replication is throttled on the follower's side: `partition:broker,…` or `*`.";
     "index.interval.bytes": Int = "4096", index_interval_bytes, Bounds::INT_NOT_NEGATIVE, Some("log.index.interval.bytes"),
@@ -106,7 +106,7 @@ definitions! {
     "min.insync.replicas": Int = "1", min_insync_replicas, Bounds(1, i32::MAX as i64), Some("min.insync.replicas"),
         "How many replicas must have a record before a producer with acks=all is told that it is written.";
     "preallocate": Boolean = "false", preallocate, Bounds::ANY, Some("log.preallocate"),
-        "Whether a new segment's file is allocated at once. Accepted, and without effect here.";
+        "Whether a new segment's place on disk is allocated at once.";
     "remote.log.copy.disable": Boolean = "false", remote_log_copy_disable, Bounds::ANY, None,
         "Stops archiving; what is archived stays readable.";
     "remote.log.delete.on.disable": Boolean = "false", remote_log_delete_on_disable, Bounds::ANY, None,

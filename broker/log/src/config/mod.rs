@@ -182,6 +182,16 @@ impl LogConfig {
         Self::definition(name).map(|definition| (definition.get)(self))
     }
 
+    /// The level at which a codec compresses; `None` is the codec's usual one.
+    pub(crate) fn compression_level(&self, codec: Compression) -> Option<i32> {
+        match codec {
+            Compression::Gzip => Some(self.compression_gzip_level).filter(|level| *level >= 0),
+            Compression::Lz4 => Some(self.compression_lz4_level),
+            Compression::Zstd => Some(self.compression_zstd_level),
+            Compression::None | Compression::Snappy => None,
+        }
+    }
+
     /// How long records stay on local disk.
     pub(crate) fn local_ms(&self) -> Option<i64> {
         match self.local_retention_ms {

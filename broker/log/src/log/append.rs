@@ -5,8 +5,8 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 use strata_protocol::records::{
-    Batch, DecompressLimit, HEADER_BYTES, InvalidBatch, Origin, Patch, RecompressError, TimestampType,
-    ValidateOptions, batches, patched_header, validate,
+    Batch, Compression, DecompressLimit, HEADER_BYTES, InvalidBatch, Origin, Patch, RecompressError,
+    TimestampType, ValidateOptions, batches, patched_header, validate,
 };
 use strata_types::{ErrorCode, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs};
 
@@ -82,7 +82,7 @@ impl Log {
         };
         self.make_room(&mut writer, &mut incoming, &config, now)?;
         self.write(&incoming)?;
-        self.publish(&mut writer, &incoming, &config)?;
+        self.publish(&mut writer, &incoming, &config, now)?;
 
         let (first, last) = (&incoming[0].located.header, &incoming[incoming.len() - 1].located.header);
         Ok(Appended {
@@ -239,8 +239,10 @@ impl Log {
         writer: &mut Writer,
         incoming: &[Incoming],
         config: &LogConfig,
+        now: TimestampMs,
     ) -> Result<(), StorageError> {
         let mut shared = self.shared.write();
+        shared.unflushed_since.get_or_insert(now);
         for one in incoming {
             shared.active_mut().appended(&one.located, config.index_interval_bytes);
             let applied = one.change.as_ref().map_or(Ok(()), |change| shared.apply(writer, change));
@@ -264,8 +266,15 @@ impl Log {
         }
         let dir = self.dir();
         shared.active_mut().seal()?;
+        if self.config().preallocate {
+            shared.active().give_back()?;
+        }
         writer.producers.write_snapshot(&path_of(&dir, end))?;
         let segment = Segment::create(&dir, end, &self.files, now)?;
+        let config = self.config();
+        if config.preallocate {
+            segment.preallocate(segment_bytes_max(&config))?;
+        }
         shared.segments.push_back(segment);
         shared.folder_changed = true;
         Ok(())
@@ -322,14 +331,32 @@ fn check(
         let batch = batch?;
         let validated = validate(&batch, &options)?;
         let batch = match (origin, config.compression_type) {
-            (Origin::Client, CompressionType::Codec(codec)) => {
-                batch.recompressed(codec, options.decompress).map_err(recompress_error)?
-            }
+            (Origin::Client, CompressionType::Codec(codec)) => recompressed(&batch, codec, config, &options)?,
             _ => batch,
         };
         checked.push((batch, validated.max_timestamp));
     }
     Ok(checked)
+}
+
+/// The batch in the topic's codec, which must still be small enough then.
+fn recompressed(
+    batch: &Batch,
+    codec: Compression,
+    config: &LogConfig,
+    options: &ValidateOptions,
+) -> Result<Batch, AppendError> {
+    let level = config.compression_level(codec);
+    let batch = batch.recompressed(codec, level, options.decompress).map_err(recompress_error)?;
+    let bytes = batch.header().batch_bytes;
+    if bytes > config.max_message_bytes {
+        let message = format!(
+            "a record batch of {bytes} bytes, compressed as {codec}, exceeds the topic's limit of {} (max.message.bytes)",
+            config.max_message_bytes
+        );
+        return Err(InvalidBatch::new(ErrorCode::MessageTooLarge, message).into());
+    }
+    Ok(batch)
 }
 
 fn recompress_error(error: RecompressError) -> AppendError {

@@ -62,6 +62,9 @@ impl Log {
             shared.durable = shared.durable.max(flush.end);
             shared.flushed_base = shared.flushed_base.max(flush.active_base);
             shared.is_cut = false;
+            if shared.durable == shared.end() {
+                shared.unflushed_since = None;
+            }
             shared.folder_is_new &= !flush.folder_is_new;
             // A segment that was begun meanwhile is not known to the folder yet.
             shared.folder_changed &= shared.active().base() != flush.active_base;

@@ -184,9 +184,10 @@ impl Log {
         (count, count == shared.segments.len())
     }
 
-    /// Forgets idle producers, and removes files whose time is over. Cheap; call it every few seconds.
-    pub fn housekeep(&self, now: TimestampMs) {
-        self.writer.lock().producers.expire(now);
+    /// Forgets producers that were idle for `producer_idle_ms_max`, and removes files whose time is over. Cheap; call it
+    /// every few seconds.
+    pub fn housekeep(&self, now: TimestampMs, producer_idle_ms_max: i64) {
+        self.writer.lock().producers.expire(now, producer_idle_ms_max);
         self.remove_doomed(now);
     }
 

@@ -142,6 +142,8 @@ struct Shared {
     folder_changed: bool,
     /// Whether the folder itself may not be known on stable storage.
     folder_is_new: bool,
+    /// When the first record was appended that is not on stable storage.
+    unflushed_since: Option<TimestampMs>,
     /// Whether the log was cut, which stable storage does not know of yet.
     is_cut: bool,
     /// Counts truncations, so that a flush that was overtaken by one claims nothing.
@@ -201,6 +203,14 @@ impl Log {
     /// Everything below is on stable storage.
     pub fn durable_offset(&self) -> Offset {
         self.shared.read().durable
+    }
+
+    /// Whether something has not been on stable storage for as long as the topic allows (`flush.ms`).
+    pub fn is_flush_overdue(&self, now: TimestampMs) -> bool {
+        let flush_ms = self.config().flush_ms;
+        let shared = self.shared.read();
+        let since = shared.unflushed_since.filter(|_| shared.durable < shared.end());
+        since.is_some_and(|since| now.saturating_sub(since) >= flush_ms)
     }
 
     pub fn high_watermark(&self) -> Offset {

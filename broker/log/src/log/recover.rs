@@ -40,7 +40,11 @@ pub(super) fn open(options: LogOptions) -> Result<Log, StorageError> {
     let epochs = EpochCache::load(dir.join("leader-epoch-checkpoint"))?;
     if segments.is_empty() {
         let base = recovery.log_start_offset.or(epochs.start_of_first()).unwrap_or(Offset::ZERO);
-        segments.push_back(Segment::create(&dir, base, &files, now)?);
+        let segment = Segment::create(&dir, base, &files, now)?;
+        if config.preallocate {
+            segment.preallocate(super::segment_bytes_max(&config))?;
+        }
+        segments.push_back(segment);
     }
     let first = segments[0].base();
     let mut shared = Shared {
@@ -54,6 +58,7 @@ pub(super) fn open(options: LogOptions) -> Result<Log, StorageError> {
         transactions: Transactions::default(),
         folder_changed: true,
         folder_is_new: report.segments == 0,
+        unflushed_since: None,
         is_cut: false,
         truncations: 0,
         cleaned_until: recovery.cleaned_until,

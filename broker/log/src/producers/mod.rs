@@ -15,7 +15,7 @@ use crate::cleaner::LastOfProducer;
 /// How many batches of a producer are remembered: as many as a producer may have in flight.
 pub(crate) const BATCHES_REMEMBERED_MAX: usize = 5;
 
-/// An idle producer is forgotten after this time (`producer.id.expiration.ms`).
+/// An idle producer is forgotten after this time unless `producer.id.expiration.ms` says otherwise.
 pub const PRODUCER_ID_EXPIRATION_MS: i64 = 86_400_000;
 
 /// How many producers a partition remembers. Beyond it, those idle for longest are forgotten first.
@@ -278,9 +278,9 @@ impl Producers {
     }
 
     /// Forgets producers that have been idle for too long and have no open transaction.
-    pub(crate) fn expire(&mut self, now: TimestampMs) {
+    pub(crate) fn expire(&mut self, now: TimestampMs, idle_ms_max: i64) {
         let before = self.producers.len();
-        let oldest = now.saturating_sub(PRODUCER_ID_EXPIRATION_MS);
+        let oldest = now.saturating_sub(idle_ms_max);
         self.producers.retain(|_, producer| producer.txn_start.is_some() || producer.last_timestamp > oldest);
         self.changed |= self.producers.len() != before;
     }

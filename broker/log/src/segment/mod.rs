@@ -445,6 +445,16 @@ impl Segment {
         Ok(())
     }
 
+    /// Has the disk keep room for the whole segment. The file's size stays what is written.
+    pub(crate) fn preallocate(&self, bytes: u64) -> Result<(), StorageError> {
+        disk::preallocate(&*self.open()?, &self.path, bytes)
+    }
+
+    /// Gives back what was preallocated and is not used.
+    pub(crate) fn give_back(&self) -> Result<(), StorageError> {
+        disk::set_len(&*self.open()?, &self.path, self.bytes)
+    }
+
     /// Completes the indexes, as a segment that is closed has them.
     pub(crate) fn seal(&mut self) -> Result<(), StorageError> {
         self.push_time();

@@ -9,6 +9,7 @@ mod model;
 mod producers;
 mod recovery;
 mod retention;
+mod settings;
 
 use std::path::Path;
 use std::sync::Arc;

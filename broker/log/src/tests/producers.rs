@@ -118,9 +118,9 @@ fn idle_producers_are_forgotten() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path(), small());
     send(&log, 0, 0, 1).unwrap();
-    log.housekeep(PRODUCER_ID_EXPIRATION_MS);
+    log.housekeep(PRODUCER_ID_EXPIRATION_MS, PRODUCER_ID_EXPIRATION_MS);
     assert_eq!(log.active_producers().len(), 1);
-    log.housekeep(PRODUCER_ID_EXPIRATION_MS + 1);
+    log.housekeep(PRODUCER_ID_EXPIRATION_MS + 1, PRODUCER_ID_EXPIRATION_MS);
     assert!(log.active_producers().is_empty());
 }
 

@@ -76,12 +76,18 @@ impl Batch {
         self.header.compression().decompress(&self.compressed_section(), limit)
     }
 
-    /// The same batch with its records compressed another way (topic config `compression.type`).
-    pub fn recompressed(&self, to: Compression, limit: DecompressLimit) -> Result<Self, RecompressError> {
+    /// The same batch with its records compressed another way (topic configs `compression.type`, `compression.*.level`);
+    /// as it is where it has that codec already.
+    pub fn recompressed(
+        &self,
+        to: Compression,
+        level: Option<i32>,
+        limit: DecompressLimit,
+    ) -> Result<Self, RecompressError> {
         if self.header.compression() == to {
             return Ok(self.clone());
         }
-        let section = to.compress(&self.record_section(limit)?)?;
+        let section = to.compress_at(&self.record_section(limit)?, level)?;
         let batch_bytes = HEADER_BYTES + section.len();
         if batch_bytes > i32::MAX as usize {
             return Err(BuildError::TooLarge.into());

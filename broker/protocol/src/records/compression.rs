@@ -15,6 +15,7 @@ const STREAM_BUFFER_BYTES: usize = 16 << 10;
 
 /// The level at which gzip and zstd spend CPU as Kafka's defaults do.
 const GZIP_LEVEL: u32 = 6;
+const GZIP_LEVEL_MAX: u32 = 9;
 const ZSTD_LEVEL: i32 = 3;
 
 /// How many bytes may come out of a decompression, whatever goes in.
@@ -75,14 +76,22 @@ impl Compression {
         Self::ALL.into_iter().find(|codec| codec.name() == name)
     }
 
-    /// Compresses a whole section.
+    /// Compresses a whole section, at the codec's usual level.
     pub fn compress(self, section: &[u8]) -> Result<Bytes, BuildError> {
+        self.compress_at(section, None)
+    }
+
+    /// Compresses a whole section at a level of the codec's own scale. Snappy has none, and neither has our lz4.
+    pub fn compress_at(self, section: &[u8], level: Option<i32>) -> Result<Bytes, BuildError> {
         let compressed = match self {
             Self::None => Ok(section.to_vec()),
-            Self::Gzip => gzip(section),
+            Self::Gzip => {
+                let level = level.and_then(|level| u32::try_from(level).ok()).unwrap_or(GZIP_LEVEL);
+                gzip(section, level.min(GZIP_LEVEL_MAX))
+            }
             Self::Snappy => snappy::compress(section),
             Self::Lz4 => lz4(section),
-            Self::Zstd => zstd::bulk::compress(section, ZSTD_LEVEL),
+            Self::Zstd => zstd::bulk::compress(section, level.unwrap_or(ZSTD_LEVEL)),
         };
         compressed.map(Bytes::from).map_err(|e| BuildError::Compress { codec: self, reason: e.to_string() })
     }
@@ -168,8 +177,8 @@ fn buffered<R: Read>(reader: R) -> BufReader<R> {
     BufReader::with_capacity(STREAM_BUFFER_BYTES, reader)
 }
 
-fn gzip(section: &[u8]) -> io::Result<Vec<u8>> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(GZIP_LEVEL));
+fn gzip(section: &[u8], level: u32) -> io::Result<Vec<u8>> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(level));
     encoder.write_all(section)?;
     encoder.finish()
 }

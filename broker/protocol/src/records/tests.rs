@@ -106,7 +106,7 @@ proptest! {
         prop_assert_eq!(batch.header().leader_epoch, leader_epoch);
         prop_assert_eq!(batch.last_offset().0, records.last().unwrap().offset);
         prop_assert_eq!(read(&batch).unwrap(), records.clone());
-        let plain = batch.recompressed(Compression::None, LIMIT).unwrap();
+        let plain = batch.recompressed(Compression::None, None, LIMIT).unwrap();
         prop_assert!(plain.is_crc_valid());
         prop_assert_eq!(read(&plain).unwrap(), records);
     }

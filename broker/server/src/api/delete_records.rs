@@ -59,10 +59,10 @@ async fn delete(
     topic: &str,
     asked: &DeleteRecordsPartition,
 ) -> Result<Offset, ErrorCode> {
-    let partition = broker.partitions.by_name(topic, asked.partition_index)?;
     if internal::is_internal(topic) {
         return Err(ErrorCode::InvalidTopicException);
     }
+    let partition = broker.partitions.by_name(topic, asked.partition_index)?;
     let config = partition.log.config();
     if !config.cleanup_policy.delete && config.cleanup_policy.compact {
         return Err(ErrorCode::PolicyViolation);
