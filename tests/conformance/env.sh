@@ -18,6 +18,7 @@ kafka_classpath() { # in a fixed order, as the class archive needs
 tool_class() {
   case $1 in
     kafka-topics) echo org.apache.kafka.tools.TopicCommand ;;
+    kafka-acls) echo org.apache.kafka.tools.AclCommand ;;
     kafka-configs) echo kafka.admin.ConfigCommand ;;
     kafka-consumer-groups) echo org.apache.kafka.tools.consumer.group.ConsumerGroupCommand ;;
     kafka-console-consumer) echo org.apache.kafka.tools.consumer.ConsoleConsumer ;;
