@@ -45,7 +45,7 @@ fn port(kind: Kind, folder: &Path) -> anyhow::Result<String> {
             .iter()
             .map(|held| held.local_addr().map(|at| at.port().to_string()))
             .collect::<Result<_, _>>()?;
-        std::fs::write(&file, ports.join(" "))?;
+        std::fs::write(&file, ports.join(" ") + "\n")?;
     }
     let ports = std::fs::read_to_string(&file)?;
     Ok(ports.split_whitespace().next().context("no port")?.to_owned())
