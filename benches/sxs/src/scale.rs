@@ -51,6 +51,8 @@ const GOALS: &[(&str, &str)] = &[
     ("recovery: SIGKILL to first fetch", "≤ 1"),
 ];
 const PARTITIONS_PER_TOPIC: usize = 1_000;
+/// What Apache Kafka's controller takes at once; so does ours.
+const PARTITIONS_PER_REQUEST: usize = 10_000;
 const RECOVERY_TOPICS: usize = 20;
 const RECOVERY_PARTITIONS_PER_TOPIC: usize = 100;
 
@@ -96,7 +98,9 @@ fn partitions(arguments: &Arguments, report: &mut Report) -> anyhow::Result<()> 
         .collect();
     let before = server.usage()?;
     let began = Instant::now();
-    load::create_topics(server.bootstrap(), &topics, PARTITIONS_PER_TOPIC as i32)?;
+    for topics in topics.chunks(PARTITIONS_PER_REQUEST / PARTITIONS_PER_TOPIC) {
+        load::create_topics(server.bootstrap(), topics, PARTITIONS_PER_TOPIC as i32)?;
+    }
     report.add(Kind::Strata, "partitions: all created", "s", began.elapsed().as_secs_f64());
     let last = topics.last().context("no topics")?;
     load::first_fetch(server.bootstrap(), last, Some(b"a record"))?;
