@@ -120,6 +120,7 @@ impl Connect {
 impl WorkerArgs {
     async fn run(self) -> anyhow::Result<()> {
         let mut stop = Stop::new()?;
+        self.bootstrap.secure()?;
         let worker = Worker::start(WorkerConfig {
             worker_id: self.rest_listener.to_string(),
             shipped: shipped::PLUGINS.iter().map(|plugin| plugin.wasm).collect(),

@@ -14,9 +14,11 @@ mod streams;
 mod topic;
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use strata_client::{Client, ClientOptions};
+use strata_client::{Client, ClientOptions, Security};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::output::{self, Output};
@@ -80,11 +82,23 @@ pub struct Bootstrap {
     /// A broker to begin with, or several, separated by commas.
     #[arg(long, default_value = "localhost:9092", env = "STRATA_BOOTSTRAP_SERVER", value_name = "HOST:PORT")]
     pub bootstrap_server: String,
+    /// How to secure connections: a client.properties with Kafka's names (security.protocol, sasl.jaas.config, …).
+    #[arg(long, env = "STRATA_COMMAND_CONFIG", value_name = "FILE")]
+    pub command_config: Option<PathBuf>,
 }
 
 impl Bootstrap {
+    /// Has every client of this process secure its connections as the command's configuration says.
+    pub fn secure(&self) -> anyhow::Result<()> {
+        match &self.command_config {
+            Some(path) => secure_by(path),
+            None => Ok(()),
+        }
+    }
+
     /// A client of the cluster.
     pub async fn connect(&self) -> anyhow::Result<Client> {
+        self.secure()?;
         let options = ClientOptions {
             client_id: "strata-cli".to_owned(),
             bootstrap_timeout_ms: CONNECT_MS_MAX,
@@ -94,6 +108,14 @@ impl Bootstrap {
         };
         Ok(Client::connect(&self.bootstrap_server, options).await?)
     }
+}
+
+/// Has every client of this process secure its connections by the `client.properties` at `path`.
+fn secure_by(path: &Path) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let security = Security::from_properties(&text).with_context(|| path.display().to_string())?;
+    security.use_for_process();
+    Ok(())
 }
 
 impl Cli {

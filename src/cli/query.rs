@@ -40,6 +40,7 @@ enum FormatArg {
 
 impl Query {
     pub async fn run(self, output: Output) -> anyhow::Result<()> {
+        self.bootstrap.secure()?;
         let options = QueryOptions {
             bootstrap: Some(self.bootstrap.bootstrap_server).filter(|_| !self.offline),
             object_store: self.object_store,

@@ -41,6 +41,9 @@ pub struct Start {
     overrides: Vec<String>,
 }
 
+/// How this process' own clients (the streams runtime) secure their connections: a client.properties.
+const CLIENT_CONFIG: &str = "strata.client.config";
+
 impl Start {
     pub async fn run(self) -> anyhow::Result<()> {
         // Before anything else: a signal that comes early ends the broker in order too.
@@ -48,6 +51,10 @@ impl Start {
         let began = Instant::now();
         let config = self.load_config()?;
         let data_dir = config.data_dir.clone();
+        let client_config = config.given(CLIENT_CONFIG).map(PathBuf::from);
+        if let Some(path) = &client_config {
+            super::secure_by(path)?;
+        }
         let url: ObjectStoreUrl =
             match self.object_store.as_deref().or_else(|| config.given("strata.archive.url")) {
                 Some(url) => url.parse()?,
@@ -60,14 +67,26 @@ impl Start {
         let server = Server::start(config, Some(Arc::clone(&tier) as _)).await?;
         let archiver = tier.start(server.archive_host());
         announce(&server, &url, began)?;
-        let runtime = Runtime::start(RuntimeOptions::new(server.bootstrap(), data_dir.join("streams")))?;
+        let runtime = match own_bootstrap(&server, client_config.is_some()) {
+            Some(bootstrap) => {
+                Some(Runtime::start(RuntimeOptions::new(bootstrap, data_dir.join("streams")))?)
+            }
+            None => {
+                tracing::warn!(
+                    "every listener is secured and {CLIENT_CONFIG} is not set: stream applications do not run here"
+                );
+                None
+            }
+        };
 
         let outcome = tokio::select! {
             () = stop.asked() => Ok(()),
             why = server.failed() => Err(anyhow::anyhow!("the broker cannot go on: {why}")),
         };
         tracing::info!("stopping");
-        runtime.shutdown().await;
+        if let Some(runtime) = runtime {
+            runtime.shutdown().await;
+        }
         archiver.shutdown().await;
         server.shutdown().await;
         outcome
@@ -94,6 +113,12 @@ impl Start {
         overrides.push(format!("log.dirs={DATA_DIR}"));
         Ok(load(overrides)?)
     }
+}
+
+/// By what this process' own clients reach its broker: with a configuration of their own by any listener, without one only
+/// by one that asks for nothing.
+fn own_bootstrap(server: &Server, is_secured: bool) -> Option<String> {
+    if is_secured { Some(server.bootstrap()) } else { server.plain_bootstrap() }
 }
 
 /// The line that scripts wait for: it begins with `ready`, and that stays.

@@ -144,6 +144,7 @@ impl Deploy {
 impl Run {
     async fn run(self) -> anyhow::Result<()> {
         let mut stop = Stop::new()?;
+        self.bootstrap.secure()?;
         let line = format!("running applications of {}", self.bootstrap.bootstrap_server);
         let runtime = Runtime::start(RuntimeOptions::new(self.bootstrap.bootstrap_server, self.state_dir))?;
         super::say(&line)?;

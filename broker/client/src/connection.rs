@@ -22,16 +22,16 @@ use parking_lot::Mutex;
 use strata_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use strata_protocol::{ApiKey, Encoded, Message, Request, Str, frame};
 use strata_types::ErrorCode;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::error::{ClientError, Result};
 use crate::options::ClientOptions;
 use crate::rope::Rope;
+use crate::security::{self, Stream};
 
 /// How much the reader asks the socket for at once.
 const READ_BYTES: usize = 64 * 1024;
@@ -52,6 +52,8 @@ struct Inner {
     outgoing: mpsc::Sender<Outgoing>,
     /// The versions that the broker offers.
     versions: OnceLock<HashMap<i16, (i16, i16)>>,
+    /// When the session nears its end (KIP-368): a new connection should be opened instead.
+    stale_at: OnceLock<Instant>,
 }
 
 /// A request on its way to the writer.
@@ -90,16 +92,34 @@ impl Connection {
             .map_err(|_| failed(format!("no answer within {} ms", options.connect_timeout_ms)))?
             .map_err(|e| failed(e.to_string()))?;
         stream.set_nodelay(true).map_err(|e| failed(e.to_string()))?;
+        let stream = match &options.security.tls {
+            None => Stream::Plain(stream),
+            Some(tls) => {
+                let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+                timeout(limit, tls.connect(host, stream))
+                    .await
+                    .map_err(|_| failed(format!("no TLS within {} ms", options.connect_timeout_ms)))?
+                    .map_err(|e| failed(format!("TLS: {e}")))?
+            }
+        };
         let connection = Self::over(stream, address, options);
         let versions = connection.negotiate().await?;
         connection.inner.versions.get_or_init(|| versions);
+        if let Some(credentials) = &options.security.sasl {
+            let lasts_ms = security::authenticate(&connection, credentials).await?;
+            if let Ok(lasts_ms @ 1..) = u64::try_from(lasts_ms) {
+                // Early enough that what is started before still ends in time.
+                let stale_at = Instant::now() + Duration::from_millis(lasts_ms / 10 * 8);
+                connection.inner.stale_at.get_or_init(|| stale_at);
+            }
+        }
         Ok(connection)
     }
 
-    fn over(stream: TcpStream, address: &str, options: &ClientOptions) -> Self {
+    fn over(stream: Stream, address: &str, options: &ClientOptions) -> Self {
         let line = Arc::new(Line { address: address.to_owned(), state: Mutex::default() });
         let (outgoing, requests) = mpsc::channel(options.in_flight_max.max(1));
-        let (from, to) = stream.into_split();
+        let (from, to) = tokio::io::split(stream);
         let reader = tokio::spawn(read_answers(from, line.clone(), options.frame_bytes_max));
         let writer = tokio::spawn(write_requests(to, line.clone(), requests));
         line.state.lock().tasks = vec![reader.abort_handle(), writer.abort_handle()];
@@ -114,6 +134,7 @@ impl Connection {
                 next_correlation_id: AtomicI32::new(0),
                 outgoing,
                 versions: OnceLock::new(),
+                stale_at: OnceLock::new(),
             }),
         }
     }
@@ -218,9 +239,10 @@ impl Connection {
         })
     }
 
-    /// Whether nothing can be sent any more.
+    /// Whether nothing can be sent any more, or should be.
     pub fn is_closed(&self) -> bool {
-        self.inner.line.state.lock().failed.is_some()
+        self.inner.stale_at.get().is_some_and(|stale_at| Instant::now() >= *stale_at)
+            || self.inner.line.state.lock().failed.is_some()
     }
 
     /// Waits for what has been sent, then closes.
@@ -288,13 +310,21 @@ fn version_max(key: ApiKey) -> i16 {
     }
 }
 
-async fn write_requests(mut socket: OwnedWriteHalf, line: Arc<Line>, mut requests: mpsc::Receiver<Outgoing>) {
+async fn write_requests(
+    mut socket: WriteHalf<Stream>,
+    line: Arc<Line>,
+    mut requests: mpsc::Receiver<Outgoing>,
+) {
     while let Some(Outgoing { frame, waiting }) = requests.recv().await {
         if !line.enqueue(waiting) {
             return;
         }
         let written = match Rope::new(frame) {
-            Ok(mut rope) => socket.write_all_buf(&mut rope).await,
+            Ok(mut rope) => match socket.write_all_buf(&mut rope).await {
+                // TLS may still hold what was written.
+                Ok(()) => socket.flush().await,
+                failed => failed,
+            },
             Err(unreadable) => Err(unreadable),
         };
         if let Err(error) = written {
@@ -303,7 +333,7 @@ async fn write_requests(mut socket: OwnedWriteHalf, line: Arc<Line>, mut request
     }
 }
 
-async fn read_answers(mut socket: OwnedReadHalf, line: Arc<Line>, frame_bytes_max: usize) {
+async fn read_answers(mut socket: ReadHalf<Stream>, line: Arc<Line>, frame_bytes_max: usize) {
     let mut received = BytesMut::new();
     loop {
         match frame::take_frame(&mut received, frame_bytes_max) {

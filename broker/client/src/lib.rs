@@ -23,6 +23,7 @@ mod options;
 mod producer;
 mod retry;
 mod rope;
+mod security;
 
 pub use admin::{
     Admin, ClusterDescription, ConfigEntry, ConfigResource, DescribedGroup, DescribedMember, ListedGroup,
@@ -38,3 +39,4 @@ pub use list_offsets::{ListedOffset, OffsetSpec};
 pub use metadata::{Broker, Metadata, Partition, Topic};
 pub use options::ClientOptions;
 pub use producer::{Acks, Delivery, Producer, ProducerOptions, ProducerRecord, RecordMetadata};
+pub use security::Security;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::security::Security;
+
 /// Limits and times of a [`crate::Client`]. The names follow Kafka's.
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
@@ -25,6 +27,8 @@ pub struct ClientOptions {
     pub in_flight_max: usize,
     /// The largest answer we accept, in bytes.
     pub frame_bytes_max: usize,
+    /// TLS and SASL; by default what the process uses, and that plain connections.
+    pub security: Security,
 }
 
 impl Default for ClientOptions {
@@ -41,6 +45,7 @@ impl Default for ClientOptions {
             metadata_max_age_ms: 300_000,
             in_flight_max: 16,
             frame_bytes_max: 100 * 1024 * 1024,
+            security: Security::of_process(),
         }
     }
 }

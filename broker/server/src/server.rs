@@ -157,6 +157,13 @@ impl Server {
         hosts.collect::<Vec<_>>().join(",")
     }
 
+    /// The first listener that asks for nothing: neither TLS nor SASL.
+    pub fn plain_bootstrap(&self) -> Option<String> {
+        let listeners = self.broker.config.listeners.iter().zip(&self.broker.advertised);
+        let mut plain = listeners.filter(|(listener, _)| listener.protocol == SecurityProtocol::Plaintext);
+        plain.next().map(|(_, endpoint)| format!("{}:{}", endpoint.host, endpoint.port))
+    }
+
     pub fn cluster_id(&self) -> &str {
         &self.broker.cluster_id
     }

@@ -1,12 +1,14 @@
-//! Newtypes for ids, offsets and epochs, and Kafka's error codes.
+//! Newtypes for ids, offsets and epochs, Kafka's error codes, and the two syntaxes of its settings.
 //!
 //! The bottom of the house: every other crate may use this one, and it uses none of them. A value that passed
 //! through a constructor here is valid, so the rooms above never check it again.
 
 mod epoch;
 mod error_code;
+pub mod jaas;
 mod offset;
 mod producer;
+pub mod properties;
 mod topic;
 
 pub use epoch::LeaderEpoch;

@@ -11,10 +11,8 @@
 //! listeners, several voters, classes to load) is refused; what nobody knows is worth a warning, as in Kafka.
 
 mod environment;
-pub(crate) mod jaas;
 mod keys;
 mod listeners;
-mod properties;
 mod sasl;
 mod security;
 mod settings;
@@ -25,7 +23,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use strata_types::NodeId;
+use strata_types::{NodeId, properties};
 
 pub use keys::{Key, Update, broker_key, broker_keys, broker_synonyms};
 pub use listeners::{Endpoint, Listener, SecurityProtocol};
@@ -37,8 +35,8 @@ pub use value::{Allowed, Kind, Problem};
 /// Why a configuration is not one. Always one line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    #[error("line {line} of the properties: {what}")]
-    Syntax { line: usize, what: &'static str },
+    #[error(transparent)]
+    Syntax(#[from] properties::SyntaxError),
     #[error("an override is written key=value, not '{0}'")]
     Override(String),
     #[error("{key}={value}: {why}")]
@@ -238,6 +236,7 @@ pub fn without_listener(name: &str) -> Option<&str> {
 /// Settings of Kafka's that its own table does not show, because the binary's other parts read them.
 const KNOWN_ELSEWHERE: &[&str] = &[
     "strata.archive.url",
+    "strata.client.config",
     "zookeeper.connect",
     "inter.broker.protocol.version",
     "super.users",

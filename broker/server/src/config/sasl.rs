@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use strata_metadata::ScramMechanism;
+use strata_types::jaas::{self, Jaas};
 
-use super::jaas::{self, Jaas};
 use super::{ConfigError, Values, value};
 
 /// A SASL mechanism.

@@ -1,4 +1,4 @@
-//! The syntax of `server.properties`: that of `java.util.Properties`.
+//! The syntax of `server.properties` and `client.properties`: that of `java.util.Properties`.
 //!
 //! ```text
 //! # a comment, as is a line that starts with !
@@ -11,10 +11,16 @@
 //! that line's leading blanks. `\t`, `\n`, `\r`, `\f` and `\uXXXX` are what they are in Java; any other escaped character
 //! is itself.
 
-use super::ConfigError;
+/// A text that is no list of properties.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line} of the properties: {what}")]
+pub struct SyntaxError {
+    pub line: usize,
+    pub what: &'static str,
+}
 
 /// The keys and values of `text`, in order. A key that is set twice is there twice; the last one counts.
-pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>, ConfigError> {
+pub fn parse(text: &str) -> Result<Vec<(String, String)>, SyntaxError> {
     let mut pairs = Vec::new();
     let mut lines = text.lines().enumerate();
     while let Some((number, line)) = lines.next() {
@@ -30,7 +36,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>, ConfigError> {
                 None => break,
             }
         }
-        let pair = pair(&logical).map_err(|what| ConfigError::Syntax { line: number + 1, what })?;
+        let pair = pair(&logical).map_err(|what| SyntaxError { line: number + 1, what })?;
         pairs.push(pair);
     }
     Ok(pairs)

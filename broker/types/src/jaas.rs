@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 /// One entry.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Jaas {
+pub struct Jaas {
     pub module: String,
     pub options: BTreeMap<String, String>,
 }
@@ -21,7 +21,10 @@ impl std::fmt::Debug for Jaas {
 }
 
 /// Reads the one entry that a setting may hold.
-pub(crate) fn parse(text: &str) -> Result<Jaas, &'static str> {
+///
+/// # Errors
+/// What is wrong with the text; nothing of it is repeated, as it may be a password.
+pub fn parse(text: &str) -> Result<Jaas, &'static str> {
     let mut rest = text.trim();
     let module = word(&mut rest).ok_or("a login module's class is missing")?;
     let flag = word(&mut rest).unwrap_or_default().to_ascii_lowercase();
