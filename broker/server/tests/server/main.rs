@@ -9,5 +9,6 @@ mod groups;
 mod life;
 mod operations;
 mod records;
+mod security;
 mod topics;
 mod wire;
