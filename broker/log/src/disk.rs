@@ -230,6 +230,7 @@ pub(crate) mod faults {
     enum Fault {
         Named(&'static str, String),
         After(usize),
+        Meanwhile(&'static str, Box<dyn FnOnce()>),
     }
 
     thread_local! {
@@ -249,6 +250,13 @@ pub(crate) mod faults {
         Guard
     }
 
+    /// Until the guard is dropped, `event` happens once, just before this thread's first `action`: what another thread
+    /// may do at that moment.
+    pub(crate) fn meanwhile(action: &'static str, event: impl FnOnce() + 'static) -> Guard {
+        FAULT.set(Some(Fault::Meanwhile(action, Box::new(event))));
+        Guard
+    }
+
     pub(crate) struct Guard;
 
     impl Drop for Guard {
@@ -258,6 +266,10 @@ pub(crate) mod faults {
     }
 
     pub(super) fn check(action: &'static str, path: &Path) -> io::Result<()> {
+        let is_now = |fault: &mut Fault| matches!(fault, Fault::Meanwhile(awaited, _) if *awaited == action);
+        if let Some(Fault::Meanwhile(_, event)) = FAULT.with_borrow_mut(|fault| fault.take_if(is_now)) {
+            event();
+        }
         FAULT.with_borrow_mut(|fault| match fault {
             Some(Fault::Named(failing, word))
                 if *failing == action && path.to_string_lossy().contains(&*word) =>

@@ -28,14 +28,20 @@ impl Log {
         if self.shared.read().is_flushed(&flush) {
             return Ok(flush.end);
         }
-        let files = self.shared.read().unflushed(true)?;
-        let synced = files.iter().try_for_each(OpenFile::sync);
-        let synced = synced.and_then(|()| match flush.folder_changed {
-            true => self.sync_folder(flush.folder_is_new),
-            false => Ok(()),
-        });
-        synced.inspect_err(|error| self.go_offline(error))?;
-        Ok(self.end_flush(&flush))
+        let opened = self.shared.read().unflushed(true);
+        let synced =
+            opened.and_then(|files| self.sync(&files, &flush).inspect_err(|error| self.go_offline(error)));
+        match synced {
+            Ok(()) => Ok(self.end_flush(&flush)),
+            // Its folder was taken away under the flush; that is no failure of the disk.
+            Err(_) if self.deleted.load(Ordering::Acquire) => Ok(self.durable_offset()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn sync(&self, files: &[OpenFile], flush: &Flush) -> Result<(), StorageError> {
+        files.iter().try_for_each(OpenFile::sync)?;
+        if flush.folder_changed { self.sync_folder(flush.folder_is_new) } else { Ok(()) }
     }
 
     /// The first half of a flush, after which the files are to be synced. `None` if the log was deleted.

@@ -19,7 +19,7 @@ mod swap;
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
@@ -302,8 +302,12 @@ impl Log {
         self.offline.get().map_or(Ok(()), |error| Err(StorageError::Offline(error.clone())))
     }
 
-    /// The disk has failed in a way that leaves what is on it uncertain: no more writes.
+    /// The disk has failed in a way that leaves what is on it uncertain: no more writes. Nothing of a deleted log is
+    /// uncertain: its files are moved and removed while others still work on them.
     fn go_offline(&self, error: &StorageError) {
+        if self.deleted.load(Ordering::Acquire) {
+            return;
+        }
         if self.offline.set(Arc::new(error.clone())).is_ok() {
             tracing::error!(partition = %self.partition, %error, "the log goes offline");
         }

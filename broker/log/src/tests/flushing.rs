@@ -127,3 +127,19 @@ fn a_cut_is_put_on_stable_storage_like_an_append() {
         assert_eq!(log.flush().unwrap(), Offset(offset - 1));
     }
 }
+
+#[test]
+fn a_log_that_is_deleted_under_a_flush_is_no_failure_of_the_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let manager = Arc::new(manager(dir.path()));
+    let log = log_of(&manager, 0);
+    append(&log, batch(&[1]));
+    let (deleter, partition) = (manager.clone(), log.partition().clone());
+    let _meanwhile = faults::meanwhile("flush", move || {
+        assert!(deleter.delete(&partition).unwrap());
+        deleter.remove_deleted().unwrap();
+    });
+    assert!(log.flush().is_ok());
+    assert!(log.offline().is_none());
+    assert!(manager.get(log.partition()).is_none(), "it was deleted in between");
+}
