@@ -28,6 +28,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("strata-rest", &["types", "worker"]),
     // Tests, benches and the binary that joins the parts stand outside: nothing may depend on them.
     ("strata-e2e", &["types", "protocol", "client"]),
+    ("strata-fuzz", &["types", "protocol", "metadata", "coordinator"]),
     ("strata-tidy", &[]),
     ("strata-sxs", &[]),
 ];
