@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::config::{Config, Endpoint};
 use crate::configs::Configs;
-use crate::coordinators::Coordinators;
+use crate::coordinators::{Coordinators, Views};
 use crate::fetch_sessions::FetchSessions;
 use crate::net::Causes;
 use crate::partitions::Partitions;
@@ -38,6 +38,8 @@ pub(crate) struct Broker {
     pub partitions: Arc<Partitions>,
     pub groups: Coordinators<GroupShard>,
     pub cleaner: LogCleaner,
+    /// What group coordinators know of the metadata.
+    pub views: Views,
     pub fetch_sessions: FetchSessions,
     pub producer_ids: ProducerIds,
     pub authorizer: Authorizer,

@@ -15,6 +15,7 @@
 
 mod group;
 mod task;
+mod view;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,6 +31,8 @@ use crate::dispatch::Context;
 use crate::partition::Partition;
 use crate::partitions::LocalTopic;
 
+pub(crate) use view::Views;
+
 /// Requests that may wait for one coordinator.
 const QUEUE_REQUESTS_MAX: usize = 1_000;
 
@@ -44,6 +47,11 @@ pub(crate) trait Hosted:
     fn new(broker: &Broker, partition: &Partition) -> (Self, RuntimeOptions)
     where
         Self: Sized;
+
+    /// Takes in the newest metadata, before it is asked anything.
+    fn follow(&mut self, broker: &Broker) {
+        let _ = broker;
+    }
 
     /// Carries out what an operation wanted done ([`Outcome::act`](strata_coordinator::Outcome::act)), in a task of its
     /// own where that takes time. What becomes of it goes back as a request.

@@ -144,6 +144,8 @@ pub(crate) static TABLE: &[Api] = &[
     Api::of::<api::describe_cluster::DescribeCluster>(),
     Api::of::<api::describe_producers::DescribeProducers>(),
     Api::of::<api::unregister_broker::UnregisterBroker>(),
+    Api::of::<api::consumer_group_heartbeat::ConsumerGroupHeartbeat>(),
+    Api::of::<api::consumer_group_describe::ConsumerGroupDescribe>(),
     Api::of::<api::list_config_resources::ListConfigResources>(),
     Api::of::<api::describe_topic_partitions::DescribeTopicPartitions>(),
     Api::of::<api::add_raft_voter::AddRaftVoter>(),

@@ -2,6 +2,11 @@
 
 use strata_metadata::controller::{METADATA_VERSION, METADATA_VERSION_FEATURE};
 
+use crate::broker::Broker;
+
+/// At 1 there are consumer groups of KIP-848.
+const GROUP_VERSION: &str = "group.version";
+
 /// A feature and the levels of it that this broker can run at.
 pub(crate) struct Feature {
     pub name: &'static str,
@@ -13,7 +18,14 @@ pub(crate) struct Feature {
 
 /// By name. Levels are Kafka's. A feature is at 0 until what it stands for works here.
 pub(crate) const SUPPORTED: &[Feature] = &[
-    Feature { name: "group.version", min: 0, max: 0, initial: 0 },
+    Feature { name: GROUP_VERSION, min: 0, max: 1, initial: 1 },
     Feature { name: METADATA_VERSION_FEATURE, min: 7, max: METADATA_VERSION, initial: METADATA_VERSION },
     Feature { name: "transaction.version", min: 0, max: 0, initial: 0 },
 ];
+
+/// Whether the cluster has the consumer protocol: finalised, and not left out of `group.coordinator.rebalance.protocols`.
+pub(crate) fn serves_consumer_groups(broker: &Broker) -> bool {
+    let settings = &broker.config.settings;
+    broker.image().feature(GROUP_VERSION).unwrap_or(0) >= 1
+        && settings.group_rebalance_protocols.iter().any(|protocol| protocol == "consumer")
+}

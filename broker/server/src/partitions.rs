@@ -148,7 +148,10 @@ impl Partitions {
                 ConfigResource::Topic(name) => {
                     self.configure(self.topic(name.as_str()).as_slice(), new, configs)
                 }
-                _ => self.configure(&self.topics(), new, configs),
+                ConfigResource::Group(_) => {}
+                ConfigResource::Broker(_) | ConfigResource::BrokerDefault => {
+                    self.configure(&self.topics(), new, configs);
+                }
             }
         }
         self.followed.send_replace(new.next_offset());

@@ -125,6 +125,7 @@ impl Server {
             partitions,
             groups: Coordinators::default(),
             cleaner,
+            views: Default::default(),
             fetch_sessions: FetchSessions::new(config.settings.fetch_session_slots_max),
             producer_ids: ProducerIds::default(),
             authorizer: Authorizer::new(config.security.authorizer.as_ref()),

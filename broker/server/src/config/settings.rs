@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use strata_coordinator::{ConsumerConfig, MigrationPolicy};
+
 use super::Values;
 use super::value::parse_boolean;
 
@@ -18,10 +20,13 @@ pub struct Settings {
     pub fetch_bytes_max: usize,
     pub fetch_session_slots_max: usize,
     pub flush_offset_checkpoint_interval: Duration,
+    pub group_consumer: ConsumerConfig,
     pub group_initial_rebalance_delay_ms: i32,
     pub group_max_session_timeout_ms: i32,
     pub group_max_size: i32,
     pub group_min_session_timeout_ms: i32,
+    /// Lower case: `classic`, `consumer`, `share`, `streams`.
+    pub group_rebalance_protocols: Vec<String>,
     pub high_watermark_checkpoint_interval: Duration,
     pub listen_backlog: i32,
     pub message_bytes_max: usize,
@@ -69,10 +74,12 @@ impl Settings {
             fetch_bytes_max: get.size("fetch.max.bytes"),
             fetch_session_slots_max: get.size("max.incremental.fetch.session.cache.slots"),
             flush_offset_checkpoint_interval: get.millis("log.flush.offset.checkpoint.interval.ms"),
+            group_consumer: consumer_groups(&get),
             group_initial_rebalance_delay_ms: get.narrow("group.initial.rebalance.delay.ms"),
             group_max_session_timeout_ms: get.narrow("group.max.session.timeout.ms"),
             group_max_size: get.narrow("group.max.size"),
             group_min_session_timeout_ms: get.narrow("group.min.session.timeout.ms"),
+            group_rebalance_protocols: get.list("group.coordinator.rebalance.protocols"),
             high_watermark_checkpoint_interval: get.millis("replica.high.watermark.checkpoint.interval.ms"),
             listen_backlog: get.narrow("socket.listen.backlog.size"),
             message_bytes_max: get.size("message.max.bytes"),
@@ -113,6 +120,35 @@ impl Settings {
     }
 }
 
+fn consumer_groups(get: &Get<'_>) -> ConsumerConfig {
+    let policy = get.0.effective("group.consumer.migration.policy").and_then(MigrationPolicy::parse);
+    let otherwise = ConsumerConfig::default();
+    ConsumerConfig {
+        session_timeout_ms: get.narrow("group.consumer.session.timeout.ms"),
+        session_timeout_min_ms: get.narrow("group.consumer.min.session.timeout.ms"),
+        session_timeout_max_ms: get.narrow("group.consumer.max.session.timeout.ms"),
+        heartbeat_interval_ms: get.narrow("group.consumer.heartbeat.interval.ms"),
+        heartbeat_interval_min_ms: get.narrow("group.consumer.min.heartbeat.interval.ms"),
+        heartbeat_interval_max_ms: get.narrow("group.consumer.max.heartbeat.interval.ms"),
+        assignment_interval_ms: get.narrow("group.consumer.assignment.interval.ms"),
+        assignment_interval_min_ms: get.narrow("group.consumer.min.assignment.interval.ms"),
+        assignment_interval_max_ms: get.narrow("group.consumer.max.assignment.interval.ms"),
+        max_size: get.narrow("group.consumer.max.size"),
+        assignors: get.list("group.consumer.assignors").iter().map(|name| assignor(name)).collect(),
+        migration_policy: policy.unwrap_or(otherwise.migration_policy),
+        ..otherwise
+    }
+}
+
+/// The assignor's name, where the setting names Kafka's class of it.
+fn assignor(name: &str) -> String {
+    match name.rsplit('.').next() {
+        Some("uniformassignor") => "uniform".to_owned(),
+        Some("rangeassignor") => "range".to_owned(),
+        _ => name.to_owned(),
+    }
+}
+
 struct Get<'a>(&'a Values<'a>);
 
 impl Get<'_> {
@@ -132,6 +168,12 @@ impl Get<'_> {
     /// A negative time is none at all: the task or limit is off.
     fn millis(&self, name: &str) -> Duration {
         self.number(name).try_into().map_or(Duration::MAX, Duration::from_millis)
+    }
+
+    /// A list's entries, in lower case.
+    fn list(&self, name: &str) -> Vec<String> {
+        let text = self.0.effective(name).unwrap_or_default();
+        text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(str::to_lowercase).collect()
     }
 
     fn flag(&self, name: &str) -> bool {

@@ -19,6 +19,7 @@ impl Hosted for GroupShard {
             group_min_session_timeout_ms: settings.group_min_session_timeout_ms,
             group_max_session_timeout_ms: settings.group_max_session_timeout_ms,
             group_max_size: settings.group_max_size,
+            consumer: settings.group_consumer.clone(),
             offset_metadata_max_bytes: settings.offset_metadata_bytes_max,
             offsets_retention_ms: settings.offsets_retention_ms,
             offsets_retention_check_interval_ms: settings.offsets_retention_check_interval_ms,
@@ -30,6 +31,10 @@ impl Hosted for GroupShard {
             ..Default::default()
         };
         (GroupShard::new(config), options)
+    }
+
+    fn follow(&mut self, broker: &Broker) {
+        self.set_metadata(broker.views.of(broker.image()));
     }
 
     fn act(_: &Arc<Broker>, _: &Arc<Partition>, action: <Self as Shard>::Action) {

@@ -67,6 +67,7 @@ impl<S: Hosted> Task<S> {
                 self.load_batch(&batch)?;
             }
         }
+        self.follow();
         let effects = self.runtime.loaded(now());
         self.perform(effects);
         Ok(())
@@ -117,6 +118,7 @@ impl<S: Hosted> Task<S> {
                 () = stopping.cancelled() => break,
                 () = advanced.notified() => {}
                 () = until(deadline) => {
+                    self.follow();
                     let effects = self.runtime.tick(now());
                     self.perform(effects);
                 }
@@ -135,8 +137,13 @@ impl<S: Hosted> Task<S> {
         let id = ReplyId(self.next_reply);
         self.next_reply += 1;
         self.replies.insert(id, reply);
+        self.follow();
         let effects = self.runtime.handle(now(), request, id);
         self.perform(effects);
+    }
+
+    fn follow(&mut self) {
+        self.runtime.shard_mut().follow(&self.broker);
     }
 
     /// Sends replies, starts actions and appends records, and whatever follows from that.

@@ -52,9 +52,6 @@ pub(super) fn by_name(name: &str) -> Option<Assign> {
     match name {
         "uniform" => Some(uniform::assign),
         "range" => Some(range::assign),
-        // As Kafka's setting may say it too.
-        "org.apache.kafka.coordinator.group.assignor.UniformAssignor" => Some(uniform::assign),
-        "org.apache.kafka.coordinator.group.assignor.RangeAssignor" => Some(range::assign),
         _ => None,
     }
 }

@@ -329,7 +329,7 @@ fn joined(
     }
     member.topics = topics.into();
     // The classic protocol has no such subscriptions.
-    member.regex = Some(Str::default());
+    member.regex = Str::default();
     member.client_id = join.client.client_id.detached();
     member.client_host = join.client.client_host.detached();
     member.classic = Some(Arc::new(classic));

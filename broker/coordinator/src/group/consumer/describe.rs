@@ -56,7 +56,7 @@ fn describe_member(group: &ConsumerGroup, member: &ConsumerMember, view: &dyn Me
         client_id: member.client_id.clone(),
         client_host: member.client_host.clone(),
         subscribed_topic_names: member.topics.to_vec(),
-        subscribed_topic_regex: member.regex.clone(),
+        subscribed_topic_regex: Some(member.regex.clone()),
         assignment: told(owned.map(|(topic, partition, _)| (topic, partition)), view),
         target_assignment: told(target, view),
         member_type: if member.uses_classic_protocol() { CLASSIC_MEMBER } else { CONSUMER_MEMBER },

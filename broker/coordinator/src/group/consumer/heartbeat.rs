@@ -330,7 +330,9 @@ fn updated(
     member.instance_id = said(&request.instance_id, &before.instance_id);
     member.rack_id = said(&request.rack_id, &before.rack_id);
     member.assignor = said(&request.server_assignor, &before.assignor);
-    member.regex = said(&request.subscribed_topic_regex, &before.regex);
+    if let Some(regex) = &request.subscribed_topic_regex {
+        member.regex = regex.detached();
+    }
     if request.rebalance_timeout_ms != -1 {
         member.rebalance_timeout_ms = request.rebalance_timeout_ms;
     }

@@ -120,8 +120,8 @@ pub struct ConsumerMember {
     pub(in crate::group) rebalance_timeout_ms: i32,
     /// Sorted, without duplicates.
     pub(in crate::group) topics: Arc<[Str]>,
-    /// `None` until the member says something of it; empty where it has none.
-    pub(in crate::group) regex: Option<Str>,
+    /// Empty where it has none.
+    pub(in crate::group) regex: Str,
     pub(in crate::group) assignor: Option<Str>,
     /// Of a member that speaks the classic protocol.
     pub(in crate::group) classic: Option<Arc<ClassicMemberMetadata>>,
@@ -169,7 +169,7 @@ impl ConsumerMember {
             client_host: Str::default(),
             rebalance_timeout_ms: -1,
             topics: Arc::default(),
-            regex: None,
+            regex: Str::default(),
             assignor: None,
             classic: None,
             assigned: Arc::default(),
@@ -199,7 +199,7 @@ impl ConsumerMember {
 
     /// The regular expression that it subscribes by, if any.
     pub(in crate::group) fn regex(&self) -> Option<&Str> {
-        self.regex.as_ref().filter(|regex| !regex.is_empty())
+        Some(&self.regex).filter(|regex| !regex.is_empty())
     }
 
     pub(in crate::group) fn uses_classic_protocol(&self) -> bool {
@@ -223,7 +223,7 @@ impl ConsumerMember {
             client_id: self.client_id.clone(),
             client_host: self.client_host.clone(),
             subscribed_topic_names: self.topics.to_vec(),
-            subscribed_topic_regex: self.regex.clone(),
+            subscribed_topic_regex: Some(self.regex.clone()),
             rebalance_timeout_ms: self.rebalance_timeout_ms,
             server_assignor: self.assignor.clone(),
             classic_member_metadata: self.classic.as_deref().cloned(),
@@ -255,7 +255,7 @@ impl ConsumerMember {
         self.client_id = value.client_id.detached();
         self.client_host = value.client_host.detached();
         self.topics = topics.into();
-        self.regex = detached(&value.subscribed_topic_regex);
+        self.regex = detached(&value.subscribed_topic_regex).unwrap_or_default();
         self.rebalance_timeout_ms = value.rebalance_timeout_ms;
         self.assignor = detached(&value.server_assignor);
         self.classic = value.classic_member_metadata.as_ref().map(|classic| Arc::new(own(classic)));

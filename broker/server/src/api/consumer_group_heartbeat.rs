@@ -1,0 +1,37 @@
+//! ConsumerGroupHeartbeat (68): a member of a consumer group joins (epoch 0), stays, or leaves (-1; -2 for a static
+//! member that comes back), says what changed, and learns its epoch and partitions (KIP-848).
+//!
+//! - v0: the coordinator may choose the member's id. v1: members bring their own (KIP-1082), and may subscribe by a
+//!   regular expression.
+
+use std::ops::RangeInclusive;
+
+use strata_coordinator::{GroupRequest, GroupResponse};
+use strata_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
+use strata_types::ErrorCode;
+use uuid::Uuid;
+
+use crate::coordinators::client;
+use crate::dispatch::{Context, Handler, Refusal};
+use crate::features;
+
+pub(crate) struct ConsumerGroupHeartbeat;
+
+impl Handler for ConsumerGroupHeartbeat {
+    type Request = ConsumerGroupHeartbeatRequest;
+    const VERSIONS: RangeInclusive<i16> = 0..=1;
+
+    async fn handle(cx: Context, request: Self::Request) -> Result<ConsumerGroupHeartbeatResponse, Refusal> {
+        if !features::serves_consumer_groups(&cx.broker) {
+            let error_code = ErrorCode::UnsupportedVersion.into();
+            return Ok(ConsumerGroupHeartbeatResponse { error_code, ..Default::default() });
+        }
+        let group = request.group_id.clone();
+        let ask =
+            GroupRequest::ConsumerGroupHeartbeat { request, client: client(&cx), new_member: Uuid::new_v4() };
+        match cx.broker.groups.ask(&cx.broker, &group, ask).await {
+            GroupResponse::ConsumerGroupHeartbeat(response) => Ok(response),
+            other => Err(Refusal::not_an_answer_to("ConsumerGroupHeartbeat", &other)),
+        }
+    }
+}
