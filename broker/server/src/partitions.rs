@@ -148,7 +148,7 @@ impl Partitions {
                 ConfigResource::Topic(name) => {
                     self.configure(self.topic(name.as_str()).as_slice(), new, configs)
                 }
-                ConfigResource::Group(_) => {}
+                ConfigResource::Group(_) | ConfigResource::ClientMetrics(_) => {}
                 ConfigResource::Broker(_) | ConfigResource::BrokerDefault => {
                     self.configure(&self.topics(), new, configs);
                 }

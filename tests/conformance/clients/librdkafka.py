@@ -1,4 +1,4 @@
-"""librdkafka, through confluent-kafka. Usage: librdkafka.py BOOTSTRAP"""
+"""librdkafka, through confluent-kafka. Usage: librdkafka.py BOOTSTRAP [classic|consumer]"""
 
 import sys
 
@@ -18,10 +18,12 @@ def code(futures):
 
 
 class Member:
-    def __init__(self, bootstrap, group, topic):
-        self.consumer = Consumer({
-            "bootstrap.servers": bootstrap, "group.id": group, "auto.offset.reset": "earliest",
-            "enable.auto.commit": False, "session.timeout.ms": 10_000, "heartbeat.interval.ms": 500})
+    def __init__(self, bootstrap, protocol, group, topic):
+        settings = {"bootstrap.servers": bootstrap, "group.id": group, "group.protocol": protocol,
+                    "auto.offset.reset": "earliest", "enable.auto.commit": False}
+        if protocol == "classic":  # else the broker's business
+            settings |= {"session.timeout.ms": 10_000, "heartbeat.interval.ms": 500}
+        self.consumer = Consumer(settings)
         self.consumer.subscribe([topic])
 
     def poll(self):
@@ -45,8 +47,9 @@ class Member:
 
 
 class Client:
-    def __init__(self, bootstrap):
+    def __init__(self, bootstrap, protocol):
         self.bootstrap = bootstrap
+        self.protocol = protocol
         self.admin = AdminClient({"bootstrap.servers": bootstrap})
 
     def create(self, topic, partitions, config):
@@ -72,7 +75,7 @@ class Client:
         return {at.partition: future.result(30).offset for at, future in self.admin.list_offsets(asked).items()}
 
     def join(self, group, topic):
-        return Member(self.bootstrap, group, topic)
+        return Member(self.bootstrap, self.protocol, group, topic)
 
     def committed(self, group, topic):
         [future] = self.admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)]).values()
@@ -89,4 +92,5 @@ class Client:
         return code(self.admin.delete_topics([topic]))
 
 
-scenario.play(Client(sys.argv[1]), "librdkafka")
+protocol = sys.argv[2] if len(sys.argv) > 2 else "classic"
+scenario.play(Client(sys.argv[1], protocol), "librdkafka" if protocol == "classic" else "librdkafka-kip848")

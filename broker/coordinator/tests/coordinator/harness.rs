@@ -1,11 +1,12 @@
 //! A shell in miniature: a log in memory, a clock that tests turn, and replies kept until asked for.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use strata_coordinator::{
     Append, ClientContext, Effects, GroupConfig, GroupCoordinator, GroupRequest, GroupResponse, GroupShard,
-    RawRecord, ReplyId, Runtime, RuntimeOptions,
+    MetadataView, RawRecord, ReplyId, Runtime, RuntimeOptions,
 };
 use strata_protocol::Str;
 use strata_protocol::messages::join_group_request::JoinGroupRequestProtocol;
@@ -23,6 +24,8 @@ pub(crate) const GROUP: &str = "g";
 
 pub(crate) struct Shell {
     pub(crate) coordinator: GroupCoordinator,
+    /// The topics that there are, told to every coordinator.
+    pub(crate) metadata: Option<Arc<dyn MetadataView>>,
     config: GroupConfig,
     options: RuntimeOptions,
     pub(crate) log: Vec<RawRecord>,
@@ -53,6 +56,7 @@ impl Shell {
         assert!(effects.append.is_none() && effects.replies.is_empty());
         Self {
             coordinator,
+            metadata: None,
             config,
             options,
             log: Vec::new(),
@@ -137,8 +141,15 @@ impl Shell {
     pub(crate) fn restart(&mut self) {
         self.appending = None;
         self.coordinator = self.reloaded();
+        self.tell_metadata();
         let effects = self.coordinator.loaded(self.now);
         self.carry_out(effects);
+    }
+
+    pub(crate) fn tell_metadata(&mut self) {
+        if let Some(metadata) = &self.metadata {
+            self.coordinator.shard_mut().set_metadata(metadata.clone());
+        }
     }
 
     pub(crate) fn reloaded(&self) -> GroupCoordinator {

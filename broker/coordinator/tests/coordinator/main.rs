@@ -2,6 +2,7 @@
 
 mod admin;
 mod answers_of_kafka;
+mod consumer;
 mod harness;
 mod invariants;
 mod membership;

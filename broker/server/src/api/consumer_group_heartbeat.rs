@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::coordinators::client;
 use crate::dispatch::{Context, Handler, Refusal};
 use crate::features;
+use crate::security::{Operation, Resource};
 
 pub(crate) struct ConsumerGroupHeartbeat;
 
@@ -26,6 +27,9 @@ impl Handler for ConsumerGroupHeartbeat {
             let error_code = ErrorCode::UnsupportedVersion.into();
             return Ok(ConsumerGroupHeartbeatResponse { error_code, ..Default::default() });
         }
+        if let Err(code) = check(&cx, &request) {
+            return Ok(ConsumerGroupHeartbeatResponse { error_code: code.into(), ..Default::default() });
+        }
         let group = request.group_id.clone();
         let ask =
             GroupRequest::ConsumerGroupHeartbeat { request, client: client(&cx), new_member: Uuid::new_v4() };
@@ -34,4 +38,12 @@ impl Handler for ConsumerGroupHeartbeat {
             other => Err(Refusal::not_an_answer_to("ConsumerGroupHeartbeat", &other)),
         }
     }
+}
+
+/// A member reads its group's offsets and sees the topics that it names.
+fn check(cx: &Context, request: &ConsumerGroupHeartbeatRequest) -> Result<(), ErrorCode> {
+    let access = cx.access();
+    access.check(Operation::Read, Resource::Group(&request.group_id))?;
+    let mut named = request.subscribed_topic_names.iter().flatten();
+    named.try_for_each(|name| access.check(Operation::Describe, Resource::Topic(name)))
 }

@@ -1,4 +1,4 @@
-// franz plays the scenario with franz-go: franz BOOTSTRAP
+// franz plays the scenario with franz-go: franz BOOTSTRAP [consumer], the latter with the new group protocol
 package main
 
 import (
@@ -20,12 +20,17 @@ var background = context.Background()
 
 type client struct {
 	bootstrap string
+	kip848    bool
 	admin     *kadm.Client
 }
 
 func main() {
 	bootstrap := os.Args[1]
-	Play(&client{bootstrap, kadm.NewClient(connect(bootstrap))}, "franz-go")
+	kip848, name := len(os.Args) > 2, "franz-go"
+	if kip848 {
+		name = "franz-go-kip848"
+	}
+	Play(&client{bootstrap, kip848, kadm.NewClient(connect(bootstrap))}, name)
 }
 
 func connect(bootstrap string, options ...kgo.Opt) *kgo.Client {
@@ -115,6 +120,12 @@ func (c *client) Committed(group, topic string) map[int32]int64 {
 }
 
 func (c *client) Group(group string) (string, int) {
+	if c.kip848 {
+		groups, err := c.admin.DescribeConsumerGroups(background, group)
+		Check(err)
+		Check(groups[group].Err)
+		return groups[group].State, len(groups[group].Members)
+	}
 	groups, err := c.admin.DescribeGroups(background, group)
 	Check(err)
 	Check(groups[group].Err)
@@ -145,7 +156,11 @@ type member struct {
 
 func (c *client) Join(group, topic string) Member {
 	m := &member{}
-	m.consumer = connect(c.bootstrap, kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.DisableAutoCommit(),
+	var options []kgo.Opt
+	if c.kip848 {
+		options = append(options, kgo.Balancers(kgo.StickyBalancer()), kgo.ServerSideBalancer())
+	}
+	m.consumer = connect(c.bootstrap, append(options, kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.DisableAutoCommit(),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(100*time.Millisecond),
 		kgo.SessionTimeout(10*time.Second), kgo.HeartbeatInterval(500*time.Millisecond),
 		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, added map[string][]int32) {
@@ -155,7 +170,7 @@ func (c *client) Join(group, topic string) Member {
 			m.change(func(p []int32) []int32 {
 				return slices.DeleteFunc(p, func(partition int32) bool { return slices.Contains(lost[topic], partition) })
 			})
-		}))
+		}))...)
 	return m
 }
 
