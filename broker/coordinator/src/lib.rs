@@ -20,7 +20,7 @@ pub mod transaction;
 
 pub use group::{
     ClientContext, ConsumerConfig, GroupConfig, GroupRequest, GroupResponse, GroupShard, MetadataView,
-    MigrationPolicy, Overrides, TopicInfo, offset_fetch, refusal,
+    MigrationPolicy, Overrides, TopicAccess, TopicInfo, offset_fetch, refusal,
 };
 pub use partition::partition_for;
 pub use runtime::{Effects, Runtime, RuntimeOptions};

@@ -1,5 +1,7 @@
 //! What a group coordinator is asked, and what it answers.
 
+use std::sync::Arc;
+
 use strata_protocol::Str;
 use strata_protocol::messages::consumer_group_describe_response::DescribedGroup as ConsumerDescribedGroup;
 use strata_protocol::messages::delete_groups_response::DeletableGroupResult;
@@ -19,6 +21,8 @@ use strata_protocol::messages::{
 };
 use strata_types::{ErrorCode, PartitionId};
 use uuid::Uuid;
+
+use super::metadata::TopicAccess;
 
 use super::transactional::txn_commit_error;
 use crate::shard::TxnMarker;
@@ -57,6 +61,8 @@ pub enum GroupRequest {
         request: ConsumerGroupHeartbeatRequest,
         client: ClientContext,
         new_member: Uuid,
+        /// Which topics the member may find by its regular expression; none for all.
+        access: Option<Arc<dyn TopicAccess>>,
     },
     ConsumerGroupDescribe {
         group_ids: Vec<Str>,

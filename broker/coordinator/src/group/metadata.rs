@@ -25,6 +25,11 @@ pub trait MetadataView: Debug + Send + Sync {
     fn group_config(&self, group: &str) -> Option<Arc<Overrides>>;
 }
 
+/// Which topics a member may see: those that its regular expression may find.
+pub trait TopicAccess: Debug + Send + Sync {
+    fn may_describe(&self, topic: &str) -> bool;
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicInfo {
     pub id: Uuid,
@@ -41,6 +46,8 @@ pub(super) struct Metadata {
     view: Arc<dyn MetadataView>,
     /// The version that a group's hash was last computed with. Groups that are gone are swept when a view comes.
     seen: HashMap<Str, u64>,
+    /// As whom each group's regular expressions are resolved next: the member whose heartbeat brought that about.
+    access: HashMap<Str, Arc<dyn TopicAccess>>,
 }
 
 impl Metadata {
@@ -49,8 +56,23 @@ impl Metadata {
     }
 
     pub(super) fn set(&mut self, view: Arc<dyn MetadataView>, is_known: impl Fn(&Str) -> bool) {
+        let same = self.view.version() == view.version();
         self.view = view;
-        self.seen.retain(|group, _| is_known(group));
+        if !same {
+            self.seen.retain(|group, _| is_known(group));
+        }
+    }
+
+    pub(super) fn resolve_as(&mut self, group: &Str, access: Option<Arc<dyn TopicAccess>>) {
+        match access {
+            Some(access) => drop(self.access.insert(group.clone(), access)),
+            None => drop(self.access.remove(group)),
+        }
+    }
+
+    /// Taken by the resolution; without one, everything may be seen.
+    pub(super) fn take_access(&mut self, group: &Str) -> Option<Arc<dyn TopicAccess>> {
+        self.access.remove(group)
     }
 
     /// Whether the group has not been looked at since topics changed.
@@ -65,12 +87,13 @@ impl Metadata {
     /// Has every group look at its topics again: what they learnt may have been undone.
     pub(super) fn forget(&mut self) {
         self.seen.clear();
+        self.access.clear();
     }
 }
 
 impl Default for Metadata {
     fn default() -> Self {
-        Self { view: Arc::new(NoMetadata), seen: HashMap::new() }
+        Self { view: Arc::new(NoMetadata), seen: HashMap::new(), access: HashMap::new() }
     }
 }
 
@@ -116,8 +139,7 @@ pub(super) fn group_hash<'a>(view: &dyn MetadataView, topics: impl Iterator<Item
         return 0;
     }
     let mut bytes = HashBytes::default();
-    for (name, hash) in &existing {
-        bytes.string(name);
+    for hash in existing.values() {
         bytes.0.extend_from_slice(&hash.to_le_bytes());
     }
     bytes.finish()
@@ -158,5 +180,54 @@ impl HashBytes {
 
     fn finish(self) -> i64 {
         XxHash3_64::oneshot(&self.0) as i64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct OneTopic;
+
+    impl MetadataView for OneTopic {
+        fn version(&self) -> u64 {
+            1
+        }
+
+        fn topic(&self, name: &str) -> Option<TopicInfo> {
+            // As Kafka 4.3.1 had them: BWXHu_aJTLmqB1-vjM1S0A and DmvwRMhCS4WIoU_p5f_gVw.
+            let (id, partitions) = match name {
+                "hashed" => (Uuid::from_u128(0x0565_c7bb_f689_4cb9_aa07_5faf_8ccd_52d0), 3),
+                "hashed2" => (Uuid::from_u128(0x0e6b_f044_c842_4b85_88a1_4fe9_e5ff_e057), 1),
+                _ => return None,
+            };
+            Some(TopicInfo { id, name: Str::from(name), partitions, is_internal: false })
+        }
+
+        fn topic_by_id(&self, _id: Uuid) -> Option<TopicInfo> {
+            None
+        }
+
+        fn racks(&self, _topic: Uuid, _partition: i32) -> Vec<Str> {
+            Vec::new()
+        }
+
+        fn for_each_topic(&self, _visit: &mut dyn FnMut(&str)) {}
+
+        fn group_config(&self, _group: &str) -> Option<Arc<Overrides>> {
+            None
+        }
+    }
+
+    #[test]
+    fn a_hash_is_the_one_that_kafka_writes() {
+        let hash = |names: &[&str]| {
+            let names: Vec<Str> = names.iter().map(|name| Str::from(*name)).collect();
+            group_hash(&OneTopic, names.iter())
+        };
+        assert_eq!(hash(&["hashed"]), -8_205_099_878_218_643_719);
+        assert_eq!(hash(&["hashed2", "hashed", "not there"]), -8_741_113_638_916_183_850);
+        assert_eq!(hash(&["not there"]), 0);
     }
 }

@@ -43,7 +43,7 @@ pub use classic::{ClassicGroup, ClassicState};
 pub use config::{ConsumerConfig, GroupConfig, MigrationPolicy};
 pub use consumer::{Assigned, ConsumerGroup, ConsumerMember, MemberState};
 pub use kind::{Failure, Group, GroupKind};
-pub use metadata::{MetadataView, Overrides, TopicInfo};
+pub use metadata::{MetadataView, Overrides, TopicAccess, TopicInfo};
 pub use modern::TopicPartitions;
 pub use record::GroupRecord;
 pub use state::{CommittedOffset, GroupsState, OffsetKey};
@@ -205,8 +205,12 @@ impl Shard for GroupShard {
                 };
                 GroupResponse::Leave(left)
             }
-            GroupRequest::ConsumerGroupHeartbeat { request, client, new_member } => {
+            GroupRequest::ConsumerGroupHeartbeat { request, client, new_member, access } => {
+                self.metadata.resolve_as(&request.group_id, access);
                 let response = self.consumer_heartbeat(now, &request, &client, new_member, outcome);
+                if !self.timers.is_armed(&request.group_id, Timer::Regex) {
+                    self.metadata.take_access(&request.group_id);
+                }
                 GroupResponse::ConsumerGroupHeartbeat(response)
             }
             GroupRequest::ConsumerGroupDescribe { group_ids } => {

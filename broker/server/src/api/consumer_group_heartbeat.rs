@@ -4,9 +4,11 @@
 //! - v0: the coordinator may choose the member's id. v1: members bring their own (KIP-1082), and may subscribe by a
 //!   regular expression.
 
+use std::fmt;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
-use strata_coordinator::{GroupRequest, GroupResponse};
+use strata_coordinator::{GroupRequest, GroupResponse, TopicAccess};
 use strata_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 use strata_types::ErrorCode;
 use uuid::Uuid;
@@ -14,7 +16,7 @@ use uuid::Uuid;
 use crate::coordinators::client;
 use crate::dispatch::{Context, Handler, Refusal};
 use crate::features;
-use crate::security::{Operation, Resource};
+use crate::security::{Access, Operation, Resource};
 
 pub(crate) struct ConsumerGroupHeartbeat;
 
@@ -31,12 +33,31 @@ impl Handler for ConsumerGroupHeartbeat {
             return Ok(ConsumerGroupHeartbeatResponse { error_code: code.into(), ..Default::default() });
         }
         let group = request.group_id.clone();
-        let ask =
-            GroupRequest::ConsumerGroupHeartbeat { request, client: client(&cx), new_member: Uuid::new_v4() };
+        let ask = GroupRequest::ConsumerGroupHeartbeat {
+            request,
+            client: client(&cx),
+            new_member: Uuid::new_v4(),
+            access: Some(Arc::new(Visible(cx.access()))),
+        };
         match cx.broker.groups.ask(&cx.broker, &group, ask).await {
             GroupResponse::ConsumerGroupHeartbeat(response) => Ok(response),
             other => Err(Refusal::not_an_answer_to("ConsumerGroupHeartbeat", &other)),
         }
+    }
+}
+
+/// The topics that a member may find by a regular expression.
+struct Visible(Access);
+
+impl TopicAccess for Visible {
+    fn may_describe(&self, topic: &str) -> bool {
+        self.0.sees(Operation::Describe, Resource::Topic(topic))
+    }
+}
+
+impl fmt::Debug for Visible {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Visible")
     }
 }
 

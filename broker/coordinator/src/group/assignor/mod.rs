@@ -1,6 +1,8 @@
 //! Who gets which partitions: the assignors that a coordinator has, and what they are told.
 
 mod range;
+#[cfg(test)]
+mod tests;
 mod uniform;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -117,7 +117,7 @@ impl GroupShard {
         let target = if downgrades {
             super::target::Target { epoch: group.core.assignment_epoch, partitions: group.target_of(&member) }
         } else {
-            self.consumer_epoch_and_target(now, group, &before, &member, change, outcome)?
+            self.consumer_epoch_and_target(now, group, &member, change, outcome)?
         };
         let after = if downgrades && changed {
             // The classic group rebalances anyway.

@@ -78,7 +78,7 @@ impl GroupShard {
         };
         let member = updated(&before, request, client);
         let change = self.subscription_change(now, &group, &before, &member, outcome)?;
-        let target = self.consumer_epoch_and_target(now, &group, &before, &member, change, outcome)?;
+        let target = self.consumer_epoch_and_target(now, &group, &member, change, outcome)?;
         let step = Step {
             group: &group,
             view: self.metadata.view(),
@@ -166,17 +166,13 @@ impl GroupShard {
         &mut self,
         now: TimestampMs,
         group: &ConsumerGroup,
-        before: &ConsumerMember,
         member: &ConsumerMember,
         change: SubscriptionChange,
         outcome: &mut GroupOutcome,
     ) -> Result<Target, Failure> {
         let mut bump = change.names || change.regex == RegexChange::Resolved;
-        if before.uses_classic_protocol() || member.uses_classic_protocol() {
+        if member.uses_classic_protocol() {
             bump |= change.regex.is_change();
-        } else {
-            // A group leaves epoch 0 with its first member, whatever that subscribes to.
-            bump |= group.core.epoch == 0;
         }
         let mut epoch = group.core.epoch;
         if bump || self.metadata.is_stale(&group.core.id) {

@@ -108,12 +108,16 @@ impl GroupShard {
         group: &ConsumerGroup,
         outcome: &mut GroupOutcome,
     ) {
+        let id = &group.core.id;
+        let access = self.metadata.take_access(id);
         let view = self.metadata.view();
         let version = self.view_version();
-        let id = &group.core.id;
         let mut changed = false;
         let mut topics: BTreeSet<Str> = group.core.subscribers.keys().cloned().collect();
-        for (text, resolved) in resolve(group.regexes.keys(), view, version, now) {
+        for (text, mut resolved) in resolve(group.regexes.keys(), view, version, now) {
+            if let Some(access) = &access {
+                resolved.topics.retain(|topic| access.may_describe(topic));
+            }
             let before = group.resolved.get(text).map(|before| &before.topics);
             changed |= before.map_or(!resolved.topics.is_empty(), |before| *before != resolved.topics);
             topics.extend(resolved.topics.iter().cloned());

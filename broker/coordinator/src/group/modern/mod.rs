@@ -19,6 +19,9 @@ pub use partitions::TopicPartitions;
 
 use super::kind::{Failure, Group, GroupKind, GroupType};
 
+/// The epoch of a group that has none yet, for which nothing is assigned: a member that joins before anything is to be
+/// assigned gets this one, which is not the one that it joins with.
+const INITIAL_EPOCH: i32 = 1;
 /// The epoch that a member joins with.
 pub(super) const JOIN_EPOCH: i32 = 0;
 /// The epoch that a member leaves with.
@@ -65,12 +68,12 @@ impl<M: ModernMember> ModernGroup<M> {
     pub(super) fn new(id: Str) -> Self {
         Self {
             id,
-            epoch: 0,
+            epoch: INITIAL_EPOCH,
             metadata_hash: 0,
             members: OrdMap::new(),
             static_members: OrdMap::new(),
             subscribers: OrdMap::new(),
-            assignment_epoch: 0,
+            assignment_epoch: INITIAL_EPOCH,
             assignment_timestamp: 0,
             targets: OrdMap::new(),
         }

@@ -162,16 +162,16 @@ fn a_member_of_the_old_protocol_joins_a_consumer_group() {
     let joined = classic_join(&mut shell, &id.member_id, None, &[]).expect("an answer");
     assert_eq!(
         (joined.error_code, joined.generation_id, joined.protocol_name.as_deref()),
-        (0, 2, Some("range"))
+        (0, 3, Some("range"))
     );
-    let synced = classic_sync(&mut shell, &id.member_id, 2, &[]);
+    let synced = classic_sync(&mut shell, &id.member_id, 3, &[]);
     assert_eq!((synced.error_code, partitions(&synced.assignment)), (0, vec![]));
-    assert_eq!(shell.heartbeat(&id.member_id, 2), 0, "it waits for the other");
-    beat(&mut shell, stay("new", 1));
-    beat(&mut shell, owning("new", 1, "t", &[0]));
-    assert_eq!(shell.heartbeat(&id.member_id, 2), code(ErrorCode::RebalanceInProgress));
+    assert_eq!(shell.heartbeat(&id.member_id, 3), 0, "it waits for the other");
+    beat(&mut shell, stay("new", 2));
+    beat(&mut shell, owning("new", 2, "t", &[0]));
+    assert_eq!(shell.heartbeat(&id.member_id, 3), code(ErrorCode::RebalanceInProgress));
     classic_join(&mut shell, &id.member_id, None, &[]);
-    assert_eq!(partitions(&classic_sync(&mut shell, &id.member_id, 2, &[]).assignment), [1]);
+    assert_eq!(partitions(&classic_sync(&mut shell, &id.member_id, 3, &[]).assignment), [1]);
 }
 
 #[test]

@@ -14,9 +14,9 @@ use crate::harness::{GROUP, Join, Shell, code};
 fn the_first_member_gets_all_partitions_at_once() {
     let mut shell = shell(&[("t", 3)]);
     let joined = beat(&mut shell, join("a", &["t"]));
-    assert_eq!(told(&joined, "t"), (1, Some(vec![0, 1, 2])));
+    assert_eq!(told(&joined, "t"), (2, Some(vec![0, 1, 2])));
     assert_eq!(joined.heartbeat_interval_ms, 5_000);
-    assert_eq!(told(&beat(&mut shell, stay("a", 1)), "t"), (1, None), "nothing new is not told again");
+    assert_eq!(told(&beat(&mut shell, stay("a", 2)), "t"), (2, None), "nothing new is not told again");
     assert_eq!(state_of(&mut shell), "Stable");
 }
 
@@ -31,6 +31,7 @@ fn a_member_of_version_0_may_be_named_by_the_coordinator() {
             version: 0,
         },
         new_member: topic_id("random"),
+        access: None,
     };
     let reply = shell.ask(request);
     let Some(GroupResponse::ConsumerGroupHeartbeat(joined)) = shell.take(reply) else { panic!("no reply") };
@@ -74,11 +75,11 @@ fn requests_that_make_no_sense_are_refused() {
 fn who_is_no_member_is_told_so() {
     let mut shell = shell(&[("t", 1)]);
     let not_found = |message: &str| (ErrorCode::GroupIdNotFound, message.to_owned());
-    assert_eq!(refused(&mut shell, stay("a", 1)), not_found("Consumer group g not found."));
+    assert_eq!(refused(&mut shell, stay("a", 2)), not_found("Consumer group g not found."));
     assert_eq!(refused(&mut shell, stay("a", -1)), not_found("Group g not found."));
     beat(&mut shell, join("a", &["t"]));
     let unknown = (ErrorCode::UnknownMemberId, "Member b is not a member of group g.".to_owned());
-    assert_eq!(refused(&mut shell, stay("b", 1)), unknown);
+    assert_eq!(refused(&mut shell, stay("b", 2)), unknown);
     assert_eq!(refused(&mut shell, stay("b", -1)), unknown);
 }
 
@@ -86,27 +87,27 @@ fn who_is_no_member_is_told_so() {
 fn an_epoch_is_the_members_own_or_the_one_before() {
     let mut shell = shell(&[("t", 2)]);
     beat(&mut shell, join("a", &["t"]));
-    let ahead = refused(&mut shell, stay("a", 7));
+    let ahead = refused(&mut shell, stay("a", 8));
     assert_eq!(ahead.0, ErrorCode::FencedMemberEpoch);
     assert_eq!(
         ahead.1,
-        "The consumer group member has a greater member epoch (7) than the one known by the group coordinator (1). \
+        "The consumer group member has a greater member epoch (8) than the one known by the group coordinator (2). \
          The member must abandon all its partitions and rejoin."
     );
     // The answer with the new epoch gets lost: the member comes again with the old one, and has no more than it may.
     beat(&mut shell, join("b", &["t"]));
-    beat(&mut shell, stay("a", 1));
-    let moved = beat(&mut shell, owning("a", 1, "t", &[0]));
-    assert_eq!(told(&moved, "t"), (2, None), "it knows what it keeps");
-    assert_eq!(told(&beat(&mut shell, owning("a", 1, "t", &[0])), "t").0, 2);
-    assert_eq!(refused(&mut shell, owning("a", 1, "t", &[0, 1])).0, ErrorCode::FencedMemberEpoch);
+    beat(&mut shell, stay("a", 2));
+    let moved = beat(&mut shell, owning("a", 2, "t", &[0]));
+    assert_eq!(told(&moved, "t"), (3, None), "it knows what it keeps");
+    assert_eq!(told(&beat(&mut shell, owning("a", 2, "t", &[0])), "t").0, 3);
+    assert_eq!(refused(&mut shell, owning("a", 2, "t", &[0, 1])).0, ErrorCode::FencedMemberEpoch);
     assert_eq!(
-        refused(&mut shell, stay("a", 1)).0,
+        refused(&mut shell, stay("a", 2)).0,
         ErrorCode::FencedMemberEpoch,
         "it does not say what it has"
     );
     // Whoever is fenced joins again, under the same id.
-    assert_eq!(told(&beat(&mut shell, join("a", &["t"])), "t"), (2, Some(vec![0])));
+    assert_eq!(told(&beat(&mut shell, join("a", &["t"])), "t"), (3, Some(vec![0])));
 }
 
 #[test]
@@ -127,9 +128,9 @@ fn a_member_that_leaves_frees_its_partitions_and_the_last_one_leaves_an_empty_gr
     let described = describe(&mut shell);
     assert_eq!(
         (described.group_state.as_str(), described.group_epoch, described.members.len()),
-        ("Empty", 2, 0)
+        ("Empty", 3, 0)
     );
-    assert_eq!(told(&beat(&mut shell, join("b", &["t"])), "t"), (3, Some(vec![0, 1])));
+    assert_eq!(told(&beat(&mut shell, join("b", &["t"])), "t"), (4, Some(vec![0, 1])));
 }
 
 #[test]
@@ -137,12 +138,12 @@ fn a_member_that_falls_silent_is_fenced() {
     let mut shell = shell(&[("t", 2)]);
     beat(&mut shell, join("a", &["t"]));
     shell.advance(44_000);
-    beat(&mut shell, stay("a", 1));
+    beat(&mut shell, stay("a", 2));
     shell.advance(44_000);
     assert_eq!(state_of(&mut shell), "Stable");
     shell.advance(2_000);
     assert_eq!(state_of(&mut shell), "Empty");
-    assert_eq!(refused(&mut shell, stay("a", 1)).0, ErrorCode::UnknownMemberId);
+    assert_eq!(refused(&mut shell, stay("a", 2)).0, ErrorCode::UnknownMemberId);
 }
 
 #[test]
@@ -152,7 +153,7 @@ fn sessions_start_anew_when_another_coordinator_takes_over() {
     shell.advance(44_000);
     shell.restart();
     shell.advance(44_000);
-    assert_eq!(told(&beat(&mut shell, stay("a", 1)), "t"), (1, None));
+    assert_eq!(told(&beat(&mut shell, stay("a", 2)), "t"), (2, None));
     shell.advance(46_000);
     assert_eq!(state_of(&mut shell), "Empty");
 }
@@ -178,11 +179,11 @@ fn new_partitions_are_assigned_at_the_next_heartbeat() {
     let mut shell = shell(&[("t", 1)]);
     beat(&mut shell, join("a", &["t", "later"]));
     set_topics(&mut shell, Topics::new(2, &[("later", 1), ("t", 2)]));
-    let grown = beat(&mut shell, stay("a", 1));
-    assert_eq!(told(&grown, "t"), (2, Some(vec![0, 1])));
-    assert_eq!(told(&grown, "later"), (2, Some(vec![0])));
+    let grown = beat(&mut shell, stay("a", 2));
+    assert_eq!(told(&grown, "t"), (3, Some(vec![0, 1])));
+    assert_eq!(told(&grown, "later"), (3, Some(vec![0])));
     set_topics(&mut shell, Topics::new(3, &[("later", 1), ("other", 9), ("t", 2)]));
-    assert_eq!(told(&beat(&mut shell, stay("a", 2)), "t"), (2, None), "what nobody reads changes nothing");
+    assert_eq!(told(&beat(&mut shell, stay("a", 3)), "t"), (3, None), "what nobody reads changes nothing");
 }
 
 #[test]
@@ -190,19 +191,19 @@ fn a_topic_made_anew_under_its_name_is_another() {
     let mut shell = shell(&[("t", 1)]);
     beat(&mut shell, join("a", &["t"]));
     set_topics(&mut shell, Topics::new(2, &[]));
-    let gone = beat(&mut shell, owning("a", 1, "t", &[]));
-    assert_eq!(told(&gone, "t"), (2, Some(vec![])));
+    let gone = beat(&mut shell, owning("a", 2, "t", &[]));
+    assert_eq!(told(&gone, "t"), (3, Some(vec![])));
 }
 
 #[test]
 fn members_that_come_at_once_are_one_assignment() {
     let mut shell = shell_with(&[("t", 4)], |config| config.assignment_interval_ms = 1_000);
-    assert_eq!(told(&beat(&mut shell, join("a", &["t"])), "t").0, 1);
-    assert_eq!(told(&beat(&mut shell, join("b", &["t"])), "t"), (1, Some(vec![])), "too soon to assign");
+    assert_eq!(told(&beat(&mut shell, join("a", &["t"])), "t").0, 2);
+    assert_eq!(told(&beat(&mut shell, join("b", &["t"])), "t"), (2, Some(vec![])), "too soon to assign");
     assert_eq!(state_of(&mut shell), "Assigning");
     shell.advance(1_000);
     beat(&mut shell, join("c", &["t"]));
-    assert_eq!(describe(&mut shell).assignment_epoch, 3);
+    assert_eq!(describe(&mut shell).assignment_epoch, 4);
 }
 
 #[test]
@@ -258,7 +259,7 @@ fn an_empty_group_becomes_one_of_the_other_type() {
     let (members, generation) = shell.stable_group(1);
     shell.leave(&[(&members[0], None)]);
     assert!(generation >= 1);
-    assert_eq!(told(&beat(&mut shell, join("a", &["t"])), "t"), (1, Some(vec![0])));
+    assert_eq!(told(&beat(&mut shell, join("a", &["t"])), "t"), (2, Some(vec![0])));
     beat(&mut shell, stay("a", -1));
     let reply = shell.join_with(Join { version: 3, ..Join::default() });
     shell.advance(3_000);
@@ -279,7 +280,7 @@ fn an_undone_join_leaves_nothing_behind() {
     let Some(GroupResponse::ConsumerGroupHeartbeat(failed)) = shell.take(reply) else { panic!("no reply") };
     assert_eq!(failed.error_code, code(ErrorCode::CoordinatorNotAvailable));
     shell.hold_appends = false;
-    assert_eq!(told(&beat(&mut shell, stay("a", 1)), "t"), (1, None));
+    assert_eq!(told(&beat(&mut shell, stay("a", 2)), "t"), (2, None));
     shell.advance(46_000);
     assert_eq!(state_of(&mut shell), "Empty", "its session runs on");
 }

@@ -136,7 +136,7 @@ pub(crate) fn owning(
 
 pub(crate) fn request(request: ConsumerGroupHeartbeatRequest, new_member: Uuid) -> GroupRequest {
     let client = ClientContext { client_id: "c".into(), client_host: "/127.0.0.1".into(), version: 1 };
-    GroupRequest::ConsumerGroupHeartbeat { request, client, new_member }
+    GroupRequest::ConsumerGroupHeartbeat { request, client, new_member, access: None }
 }
 
 pub(crate) fn beat(

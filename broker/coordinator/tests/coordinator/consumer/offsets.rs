@@ -57,14 +57,14 @@ fn fetch(shell: &mut Shell, member: Option<&str>, epoch: i32) -> i16 {
 fn members_commit_and_fetch_in_their_epoch() {
     let mut shell = shell(&[("t", 2)]);
     beat(&mut shell, join("a", &["t"]));
-    assert_eq!(commit(&mut shell, "a", 1, 9, 0), 0);
-    assert_eq!(commit(&mut shell, "a", 2, 9, 0), code(ErrorCode::StaleMemberEpoch));
-    assert_eq!(commit(&mut shell, "b", 1, 9, 0), code(ErrorCode::UnknownMemberId));
+    assert_eq!(commit(&mut shell, "a", 2, 9, 0), 0);
+    assert_eq!(commit(&mut shell, "a", 3, 9, 0), code(ErrorCode::StaleMemberEpoch));
+    assert_eq!(commit(&mut shell, "b", 2, 9, 0), code(ErrorCode::UnknownMemberId));
     assert_eq!(commit(&mut shell, "", -1, 9, 0), code(ErrorCode::UnknownMemberId), "there are members");
-    assert_eq!(commit(&mut shell, "a", 1, 8, 0), code(ErrorCode::UnsupportedVersion));
-    assert_eq!(fetch(&mut shell, Some("a"), 1), 0);
+    assert_eq!(commit(&mut shell, "a", 2, 8, 0), code(ErrorCode::UnsupportedVersion));
+    assert_eq!(fetch(&mut shell, Some("a"), 2), 0);
     assert_eq!(fetch(&mut shell, Some("a"), 0), code(ErrorCode::StaleMemberEpoch));
-    assert_eq!(fetch(&mut shell, Some("b"), 1), code(ErrorCode::UnknownMemberId));
+    assert_eq!(fetch(&mut shell, Some("b"), 2), code(ErrorCode::UnknownMemberId));
     assert_eq!(fetch(&mut shell, None, -1), 0, "an administrator");
 }
 
@@ -73,13 +73,13 @@ fn a_member_may_commit_in_the_epoch_in_which_it_got_the_partition() {
     let mut shell = shell(&[("t", 2)]);
     beat(&mut shell, join("a", &["t"]));
     beat(&mut shell, join("b", &["t"]));
-    beat(&mut shell, stay("a", 1));
-    beat(&mut shell, owning("a", 1, "t", &[0]));
-    beat(&mut shell, stay("b", 2));
-    assert_eq!(commit(&mut shell, "a", 1, 10, 0), 0, "it has had 0 since epoch 1");
-    assert_eq!(commit(&mut shell, "a", 1, 10, 1), code(ErrorCode::StaleMemberEpoch), "1 is another's");
+    beat(&mut shell, stay("a", 2));
+    beat(&mut shell, owning("a", 2, "t", &[0]));
+    beat(&mut shell, stay("b", 3));
+    assert_eq!(commit(&mut shell, "a", 2, 10, 0), 0, "it has had 0 since epoch 1");
+    assert_eq!(commit(&mut shell, "a", 2, 10, 1), code(ErrorCode::StaleMemberEpoch), "1 is another's");
     assert_eq!(
-        commit(&mut shell, "b", 1, 10, 1),
+        commit(&mut shell, "b", 2, 10, 1),
         code(ErrorCode::StaleMemberEpoch),
         "it has had 1 since epoch 2"
     );
@@ -91,14 +91,14 @@ fn anybody_may_commit_to_an_empty_group() {
     beat(&mut shell, join("a", &["t"]));
     beat(&mut shell, stay("a", -1));
     assert_eq!(commit(&mut shell, "", -1, 9, 0), 0);
-    assert_eq!(commit(&mut shell, "a", 1, 9, 0), code(ErrorCode::UnknownMemberId));
+    assert_eq!(commit(&mut shell, "a", 2, 9, 0), code(ErrorCode::UnknownMemberId));
 }
 
 #[test]
 fn offsets_of_topics_that_are_read_stay_and_others_can_be_deleted_and_expire() {
     let mut shell = shell(&[("t", 2), ("u", 1)]);
     beat(&mut shell, join("a", &["t"]));
-    assert_eq!(commit(&mut shell, "a", 1, 9, 0), 0);
+    assert_eq!(commit(&mut shell, "a", 2, 9, 0), 0);
     let delete = |shell: &mut Shell| {
         let partition = OffsetDeleteRequestPartition { partition_index: 0, ..Default::default() };
         let topic =
@@ -115,13 +115,13 @@ fn offsets_of_topics_that_are_read_stay_and_others_can_be_deleted_and_expire() {
     let week_ms = 7 * 24 * 3_600_000;
     for _ in 0..week_ms / 40_000 + 20 {
         shell.advance(40_000);
-        beat(&mut shell, stay("a", 1));
+        beat(&mut shell, stay("a", 2));
     }
     assert_eq!(shell.fetch("t", 0), 5, "a member reads it");
-    let mut other = stay("a", 1);
+    let mut other = stay("a", 2);
     other.subscribed_topic_names = Some(vec!["u".into()]);
     beat(&mut shell, other);
-    beat(&mut shell, owning("a", 1, "t", &[]));
+    beat(&mut shell, owning("a", 2, "t", &[]));
     shell.advance(600_000);
     assert_eq!(shell.fetch("t", 0), -1, "nobody has read it for a week");
 }

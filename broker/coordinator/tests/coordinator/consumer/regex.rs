@@ -1,5 +1,8 @@
 //! Subscriptions by regular expression.
 
+use std::sync::Arc;
+
+use strata_coordinator::{GroupRequest, TopicAccess};
 use strata_protocol::messages::ConsumerGroupHeartbeatRequest;
 use strata_types::ErrorCode;
 
@@ -83,5 +86,32 @@ fn names_and_an_expression_can_stand_together() {
         ConsumerGroupHeartbeatRequest { subscribed_topic_regex: Some("a".into()), ..join("m", &["b"]) };
     assert_eq!(told(&beat(&mut shell, both), "b").1, Some(vec![0]));
     shell.advance(0);
-    assert_eq!(told(&beat(&mut shell, stay("m", 1)), "a"), (2, Some(vec![0])));
+    assert_eq!(told(&beat(&mut shell, stay("m", 2)), "a"), (3, Some(vec![0])));
+}
+
+/// Sees topics that are named by one letter.
+#[derive(Debug)]
+struct OneLetter;
+
+impl TopicAccess for OneLetter {
+    fn may_describe(&self, topic: &str) -> bool {
+        topic.len() == 1
+    }
+}
+
+#[test]
+fn only_topics_that_the_member_may_see_are_found() {
+    let mut shell = shell(&[("a", 1), ("aa", 1)]);
+    let new_member = shell.new_member();
+    let GroupRequest::ConsumerGroupHeartbeat { request, client, .. } =
+        super::request(matching(join("m", &[]), "a.*"), new_member)
+    else {
+        unreachable!()
+    };
+    let access = Some(Arc::new(OneLetter) as Arc<dyn TopicAccess>);
+    let reply = shell.ask(GroupRequest::ConsumerGroupHeartbeat { request, client, new_member, access });
+    assert!(shell.take(reply).is_some());
+    shell.advance(0);
+    let found = beat(&mut shell, stay("m", 1));
+    assert_eq!((told(&found, "a").1, told(&found, "aa").1), (Some(vec![0]), Some(vec![])));
 }

@@ -22,7 +22,7 @@ fn a_static_member_that_comes_back_has_what_it_had_without_a_rebalance() {
     assert_eq!((described.group_epoch, described.members.len()), (before, 1));
     assert_eq!(described.members[0].member_id.as_str(), "a2");
     assert_eq!(state_of(&mut shell), "Stable");
-    let fenced = refused(&mut shell, of_instance(stay("a", 1)));
+    let fenced = refused(&mut shell, of_instance(stay("a", 2)));
     assert_eq!(fenced.0, ErrorCode::FencedInstanceId);
     assert_eq!(fenced.1, "Static member a with instance id one was fenced by member a2.");
 }
@@ -37,7 +37,7 @@ fn an_instance_id_in_use_is_not_given_away() {
         unreleased.1,
         "Static member b with instance id one cannot join the group because the instance id is owned by a member."
     );
-    assert_eq!(beat(&mut shell, of_instance(stay("a", 1))).error_code, 0);
+    assert_eq!(beat(&mut shell, of_instance(stay("a", 2))).error_code, 0);
 }
 
 #[test]
@@ -48,11 +48,11 @@ fn a_static_member_that_does_not_come_back_is_fenced_with_its_session() {
     beat(&mut shell, of_instance(stay("a", -2)));
     for _ in 0..4 {
         shell.advance(12_000);
-        beat(&mut shell, stay("b", 2));
+        beat(&mut shell, stay("b", 3));
     }
-    assert_eq!(told(&beat(&mut shell, stay("b", 3)), "t"), (3, None));
+    assert_eq!(told(&beat(&mut shell, stay("b", 4)), "t"), (4, None));
     assert_eq!(describe(&mut shell).members.len(), 1);
-    assert_eq!(refused(&mut shell, of_instance(stay("a", 1))).1, "Instance id one is unknown.");
+    assert_eq!(refused(&mut shell, of_instance(stay("a", 2))).1, "Instance id one is unknown.");
 }
 
 #[test]
