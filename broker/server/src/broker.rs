@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use strata_coordinator::GroupShard;
+use strata_coordinator::share::persister::PersisterShard;
 use strata_log::{LogCleaner, RemoteLog};
 use strata_metadata::controller::{self, TopicDefaults};
 use strata_metadata::{Image, MetadataRecord};
@@ -23,6 +24,7 @@ use crate::net::Causes;
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
 use crate::security::{Authorizer, Tokens};
+use crate::share::ShareGroups;
 
 /// One running broker.
 pub(crate) struct Broker {
@@ -40,6 +42,8 @@ pub(crate) struct Broker {
     pub cleaner: LogCleaner,
     /// What group coordinators know of the metadata.
     pub views: Views,
+    pub persister: Coordinators<PersisterShard>,
+    pub share: ShareGroups,
     pub fetch_sessions: FetchSessions,
     pub producer_ids: ProducerIds,
     pub authorizer: Authorizer,

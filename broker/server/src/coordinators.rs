@@ -12,8 +12,10 @@
 //! | kind | topic | field of `Broker` |
 //! |---|---|---|
 //! | `group` | `__consumer_offsets` | `groups` |
+//! | `share` | `__share_group_state` | `persister` |
 
 mod group;
+mod share;
 mod task;
 mod view;
 
@@ -104,6 +106,19 @@ impl<S: Hosted> Coordinators<S> {
             }
         }
         responses
+    }
+
+    /// Asks the coordinator of one partition.
+    pub(crate) async fn ask_partition(
+        &self,
+        broker: &Arc<Broker>,
+        index: PartitionId,
+        request: S::Request,
+    ) -> S::Response {
+        match broker.partitions.topic(S::TOPIC) {
+            Some(topic) => self.ask_in(broker, &topic, index, request).await,
+            None => S::refuse(&request, ErrorCode::NotCoordinator),
+        }
     }
 
     /// Groups keys by the partition that has them, in the order in which they were first named.

@@ -48,6 +48,8 @@ pub(crate) struct Peer {
     pub address: SocketAddr,
     /// The name of the listener that it came in by.
     pub listener: Str,
+    /// Tells connections apart, also those that are long gone.
+    pub connection: u64,
     /// Whom it belongs to.
     pub session: Arc<Session>,
 }
@@ -148,8 +150,15 @@ pub(crate) static TABLE: &[Api] = &[
     Api::of::<api::consumer_group_describe::ConsumerGroupDescribe>(),
     Api::of::<api::list_config_resources::ListConfigResources>(),
     Api::of::<api::describe_topic_partitions::DescribeTopicPartitions>(),
+    Api::of::<api::share_fetch::ShareFetch>(),
+    Api::of::<api::share_acknowledge::ShareAcknowledge>(),
     Api::of::<api::add_raft_voter::AddRaftVoter>(),
     Api::of::<api::remove_raft_voter::RemoveRaftVoter>(),
+    Api::of::<api::initialize_share_group_state::InitializeShareGroupState>(),
+    Api::of::<api::read_share_group_state::ReadShareGroupState>(),
+    Api::of::<api::write_share_group_state::WriteShareGroupState>(),
+    Api::of::<api::delete_share_group_state::DeleteShareGroupState>(),
+    Api::of::<api::read_share_group_state_summary::ReadShareGroupStateSummary>(),
     Api::of::<api::unregister_controller::UnregisterController>(),
 ];
 

@@ -20,6 +20,7 @@ pub(crate) struct Feature {
 pub(crate) const SUPPORTED: &[Feature] = &[
     Feature { name: GROUP_VERSION, min: 0, max: 1, initial: 1 },
     Feature { name: METADATA_VERSION_FEATURE, min: 7, max: METADATA_VERSION, initial: METADATA_VERSION },
+    Feature { name: SHARE_VERSION, min: 0, max: 1, initial: 1 },
     Feature { name: "transaction.version", min: 0, max: 0, initial: 0 },
 ];
 
@@ -28,4 +29,12 @@ pub(crate) fn serves_consumer_groups(broker: &Broker) -> bool {
     let settings = &broker.config.settings;
     broker.image().feature(GROUP_VERSION).unwrap_or(0) >= 1
         && settings.group_rebalance_protocols.iter().any(|protocol| protocol == "consumer")
+}
+
+/// Share groups (KIP-932).
+pub(crate) const SHARE_VERSION: &str = "share.version";
+
+/// Whether the cluster runs at a level of a feature above "off".
+pub(crate) fn is_enabled(broker: &Broker, feature: &str) -> bool {
+    broker.image().feature(feature).unwrap_or(0) > 0
 }

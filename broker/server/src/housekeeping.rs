@@ -14,6 +14,7 @@ use crate::broker::{Broker, now};
 use crate::cleaner;
 use crate::partition::Partition;
 use crate::server::blocking;
+use crate::share;
 
 /// How often logs are asked to roll by time and to forget idle producers, and deleted folders are cleared away.
 const TIDY_INTERVAL: Duration = Duration::from_secs(10);
@@ -42,6 +43,7 @@ pub(crate) fn start(broker: &Arc<Broker>, image: Arc<Image>) {
         }
     });
     every(broker, FLUSH_INTERVAL, |broker| async move { broker.partitions.flush_overdue() });
+    every(broker, share::upkeep::PRUNE_INTERVAL, share::upkeep::prune);
     every(broker, settings.retention_check_interval, |broker| async move {
         for partition in broker.partitions.all() {
             enforce_retention(&broker, &partition).await;
@@ -161,4 +163,5 @@ async fn forget_topic(broker: Arc<Broker>, id: TopicId, name: TopicName, partiti
     let partitions: Vec<_> = (0..partitions).map(|partition| (Str::from(name.as_str()), partition)).collect();
     let ask = || GroupRequest::PartitionsDeleted { partitions: partitions.clone() };
     broker.groups.ask_all(&broker, ask).await;
+    share::upkeep::topic_deleted(&broker, id).await;
 }

@@ -28,6 +28,7 @@ mod producer_ids;
 mod read;
 mod security;
 mod server;
+mod share;
 #[allow(dead_code, reason = "the API files that ask are being written")]
 mod telemetry;
 

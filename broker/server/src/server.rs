@@ -35,6 +35,7 @@ use crate::net::{self, Bound, Causes};
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
 use crate::security::{Authorizer, TlsError, Tokens};
+use crate::share::ShareGroups;
 
 /// How long `shutdown` waits for connections to finish what they have in flight.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
@@ -126,6 +127,8 @@ impl Server {
             groups: Coordinators::default(),
             cleaner,
             views: Default::default(),
+            persister: Coordinators::default(),
+            share: ShareGroups::new(config.settings.share_sessions_max),
             fetch_sessions: FetchSessions::new(config.settings.fetch_session_slots_max),
             producer_ids: ProducerIds::default(),
             authorizer: Authorizer::new(config.security.authorizer.as_ref()),

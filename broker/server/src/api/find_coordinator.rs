@@ -1,11 +1,12 @@
 //! FindCoordinator (10): which broker coordinates a group.
 //!
 //! - The first one makes `__consumer_offsets`. v4: several keys at once (KIP-699). Key types: group (0); transaction (1)
-//!   and share group (2) are refused until they have coordinators.
+//!   is refused until it has coordinators; share (2) is a share partition, `group:topicId:partition` (v6, KIP-932).
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use strata_coordinator::share::persister::PersisterShard;
 use strata_coordinator::{GroupShard, partition_for};
 use strata_protocol::Str;
 use strata_protocol::messages::find_coordinator_response::Coordinator;
@@ -23,6 +24,7 @@ pub(crate) struct FindCoordinator;
 
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
+const SHARE: i8 = 2;
 
 impl Handler for FindCoordinator {
     type Request = FindCoordinatorRequest;
@@ -79,7 +81,9 @@ async fn find(broker: &Arc<Broker>, peer: &Peer, key_type: i8, key: &str) -> Fou
     let topic = match key_type {
         GROUP => GroupShard::TOPIC,
         TRANSACTION => return Err((ErrorCode::InvalidRequest, "transactions are not supported yet")),
-        _ => return Err((ErrorCode::InvalidRequest, "coordinators of this type are not supported yet")),
+        SHARE if is_share_partition(key) => PersisterShard::TOPIC,
+        SHARE => return Err((ErrorCode::InvalidRequest, "Invalid format for share partition key.")),
+        _ => return Err((ErrorCode::InvalidRequest, "there are no coordinators of this type")),
     };
     let not_available = (ErrorCode::CoordinatorNotAvailable, "the coordinator is not available");
     let count = internal::ensure(broker, topic).await.map_err(|code| {
@@ -91,4 +95,14 @@ async fn find(broker: &Arc<Broker>, peer: &Peer, key_type: i8, key: &str) -> Fou
     let node = leader.and_then(|id| image.broker(id)).ok_or(not_available)?;
     let (host, port) = broker.endpoint(node, &peer.listener).ok_or(not_available)?;
     Ok((node.id, host, port))
+}
+
+/// Whether a key is `group:topicId:partition`; the group's name may have colons too.
+fn is_share_partition(key: &str) -> bool {
+    let mut parts = key.rsplitn(3, ':');
+    let partition = parts.next().and_then(|partition| partition.parse::<i32>().ok());
+    let topic_id = parts.next().is_some_and(|id| id.len() == 22);
+    partition.is_some_and(|partition| partition >= 0)
+        && topic_id
+        && parts.next().is_some_and(|group| !group.is_empty())
 }

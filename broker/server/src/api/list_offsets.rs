@@ -63,7 +63,7 @@ impl Handler for ListOffsets {
     }
 }
 
-type Found = Option<TimestampAndOffset>;
+pub(crate) type Found = Option<TimestampAndOffset>;
 
 fn answer(
     partition_index: i32,
@@ -140,7 +140,8 @@ fn older<'a>(partition: &Partition, remote: Option<&'a dyn RemoteLog>) -> Option
     remote.filter(|_| partition.log.start_offset() < partition.log.local_start_offset())
 }
 
-async fn by_time(
+/// The first record, here or in the archive, whose timestamp is `timestamp` or later.
+pub(crate) async fn by_time(
     partition: &Partition,
     remote: Option<&dyn RemoteLog>,
     timestamp: i64,

@@ -44,10 +44,16 @@ pub struct Settings {
     pub request_partitions_max: usize,
     pub requests_in_flight_max: usize,
     pub retention_check_interval: Duration,
+    pub share_delivery_count_limit: i16,
+    pub share_partition_record_locks_max: i32,
+    pub share_record_lock_duration_ms: i32,
+    pub share_sessions_max: usize,
     pub share_state_topic_min_isr: i16,
     pub share_state_topic_num_partitions: i32,
     pub share_state_topic_replication_factor: i16,
     pub share_state_topic_segment_bytes: i64,
+    pub share_updates_per_snapshot: u32,
+    pub share_write_timeout_ms: i64,
     pub transaction_abort_check_interval_ms: i64,
     pub transaction_expiry_check_interval_ms: i64,
     pub transaction_max_timeout_ms: i32,
@@ -97,12 +103,19 @@ impl Settings {
             request_partitions_max: get.size("max.request.partition.size.limit"),
             requests_in_flight_max: get.size("strata.requests.in.flight.max"),
             retention_check_interval: get.millis("log.retention.check.interval.ms"),
+            share_delivery_count_limit: get.narrow("group.share.delivery.count.limit") as i16,
+            share_partition_record_locks_max: get.narrow("group.share.partition.max.record.locks"),
+            share_record_lock_duration_ms: get.narrow("group.share.record.lock.duration.ms"),
+            share_sessions_max: get.size("group.share.max.share.sessions"),
             share_state_topic_min_isr: get.narrow("share.coordinator.state.topic.min.isr") as i16,
             share_state_topic_num_partitions: get.narrow("share.coordinator.state.topic.num.partitions"),
             share_state_topic_replication_factor: get
                 .narrow("share.coordinator.state.topic.replication.factor")
                 as i16,
             share_state_topic_segment_bytes: get.number("share.coordinator.state.topic.segment.bytes"),
+            share_updates_per_snapshot: get.narrow("share.coordinator.snapshot.update.records.per.snapshot")
+                as u32,
+            share_write_timeout_ms: get.number("share.coordinator.write.timeout.ms"),
             transaction_abort_check_interval_ms: get
                 .number("transaction.abort.timed.out.transaction.cleanup.interval.ms"),
             transaction_expiry_check_interval_ms: get

@@ -7,7 +7,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,6 +27,12 @@ use crate::dispatch::{self, Answer, Peer, Refusal};
 const UNSENT_BYTES_MAX: usize = 1024 * 1024;
 /// A peer that takes nothing of what it asked for is cut off after `connections.max.idle.ms`, looked at this often at most.
 const IDLE_CHECK_MIN: Duration = Duration::from_millis(100);
+
+/// A number that no other connection has.
+pub(super) fn next_number() -> u64 {
+    static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
+    CONNECTIONS.fetch_add(1, Ordering::Relaxed)
+}
 
 /// Why a connection was closed by us.
 #[derive(Debug, thiserror::Error)]
@@ -80,14 +86,16 @@ pub(super) async fn run(
         }
     };
     let served = async { tokio::try_join!(reading, async { writing.await.map_err(Some) }).map(|_| ()) };
-    tokio::select! {
+    let result = tokio::select! {
         result = served => match result {
             Ok(()) | Err(None) => Ok(()),
             Err(Some(error)) => Err(error),
         },
         () = state.idle(idle_max) => Ok(()),
         error = unauthenticated(&peer, broker.config.security.authentication_max) => Err(error),
-    }
+    };
+    broker.share.disconnected(peer.connection);
+    result
 }
 
 /// Resolves when the peer has not authenticated in time.

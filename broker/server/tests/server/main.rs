@@ -10,5 +10,6 @@ mod life;
 mod operations;
 mod records;
 mod security;
+mod share;
 mod topics;
 mod wire;

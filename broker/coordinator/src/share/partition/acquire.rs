@@ -91,6 +91,17 @@ impl SharePartition {
         join(found.acquired, request)
     }
 
+    /// The log has no records from `first` up to `before`: they are settled, in flight or not.
+    pub fn nothing_between(&mut self, first: i64, before: i64) {
+        let next = self.next_offset();
+        self.archive_missing(first, before);
+        if first <= next && next < before {
+            self.insert(Batch::new(next, before - 1, Entry::new(DeliveryState::Archived, 0)));
+            self.end_offset = before - 1;
+        }
+        self.advance_start();
+    }
+
     /// Up to which offset and how many records may be acquired, so that no more are in flight than may be.
     fn room(&self, request: &AcquireRequest<'_>, last: i64) -> (i64, i64) {
         let wanted = i64::from(request.records_max);

@@ -249,6 +249,19 @@ fn compaction_and_retention_do_not_hold_the_start() {
 }
 
 #[test]
+fn a_stretch_without_records_is_passed() {
+    let mut case = case(1);
+    case.partition.nothing_between(0, 20);
+    assert_eq!((case.start(), case.partition.next_fetch_offset()), (20, Offset(20)));
+    let mut case = self::case(1);
+    case.acquire("a");
+    case.partition.nothing_between(10, 20);
+    assert_eq!((case.start(), case.partition.next_fetch_offset()), (0, Offset(20)));
+    case.done("a", 0, 9, &[Accept]);
+    assert_eq!((case.start(), case.partition.in_flight_count()), (20, 0));
+}
+
+#[test]
 fn records_of_aborted_transactions_are_nobodys() {
     let mut case = case(4);
     case.aborted = vec![range(10, 19)];
