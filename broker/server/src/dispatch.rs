@@ -150,6 +150,8 @@ pub(crate) static TABLE: &[Api] = &[
     Api::of::<api::consumer_group_describe::ConsumerGroupDescribe>(),
     Api::of::<api::list_config_resources::ListConfigResources>(),
     Api::of::<api::describe_topic_partitions::DescribeTopicPartitions>(),
+    Api::of::<api::share_group_heartbeat::ShareGroupHeartbeat>(),
+    Api::of::<api::share_group_describe::ShareGroupDescribe>(),
     Api::of::<api::share_fetch::ShareFetch>(),
     Api::of::<api::share_acknowledge::ShareAcknowledge>(),
     Api::of::<api::add_raft_voter::AddRaftVoter>(),
@@ -159,6 +161,9 @@ pub(crate) static TABLE: &[Api] = &[
     Api::of::<api::write_share_group_state::WriteShareGroupState>(),
     Api::of::<api::delete_share_group_state::DeleteShareGroupState>(),
     Api::of::<api::read_share_group_state_summary::ReadShareGroupStateSummary>(),
+    Api::of::<api::describe_share_group_offsets::DescribeShareGroupOffsets>(),
+    Api::of::<api::alter_share_group_offsets::AlterShareGroupOffsets>(),
+    Api::of::<api::delete_share_group_offsets::DeleteShareGroupOffsets>(),
     Api::of::<api::unregister_controller::UnregisterController>(),
 ];
 

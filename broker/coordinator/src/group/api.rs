@@ -23,7 +23,7 @@ use strata_types::{ErrorCode, PartitionId};
 use uuid::Uuid;
 
 use super::metadata::TopicAccess;
-
+use super::share::{self, ShareRequest, ShareResponse};
 use super::transactional::txn_commit_error;
 use crate::shard::TxnMarker;
 
@@ -95,6 +95,8 @@ pub enum GroupRequest {
     DeleteGroups {
         group_ids: Vec<Str>,
     },
+    /// What concerns share groups alone.
+    Share(ShareRequest),
     OffsetDelete {
         request: OffsetDeleteRequest,
     },
@@ -119,6 +121,7 @@ pub enum GroupResponse {
     DescribeGroups(Vec<DescribedGroup>),
     ListGroups(Result<Vec<ListedGroup>, ErrorCode>),
     DeleteGroups(Vec<DeletableGroupResult>),
+    Share(ShareResponse),
     OffsetDelete(OffsetDeleteResponse),
     PartitionsDeleted(ErrorCode),
 }
@@ -160,6 +163,7 @@ pub fn refusal(request: &GroupRequest, code: ErrorCode) -> GroupResponse {
         GroupRequest::DeleteGroups { group_ids } => GroupResponse::DeleteGroups(
             group_ids.iter().map(|group_id| delete_result(group_id.clone(), code)).collect(),
         ),
+        GroupRequest::Share(request) => GroupResponse::Share(share::refusal(request, code)),
         GroupRequest::OffsetDelete { .. } => GroupResponse::OffsetDelete(offset_delete_error(code)),
         GroupRequest::PartitionsDeleted { .. } => GroupResponse::PartitionsDeleted(code),
     }
@@ -201,6 +205,7 @@ pub(super) fn failed(response: GroupResponse, code: ErrorCode) -> GroupResponse 
         GroupResponse::DeleteGroups(groups) => GroupResponse::DeleteGroups(
             groups.into_iter().map(|group| delete_result(group.group_id, code)).collect(),
         ),
+        GroupResponse::Share(response) => GroupResponse::Share(share::failed(response, code)),
         GroupResponse::OffsetDelete(_) => GroupResponse::OffsetDelete(offset_delete_error(code)),
         GroupResponse::PartitionsDeleted(_) => GroupResponse::PartitionsDeleted(code),
     }

@@ -12,6 +12,7 @@ pub struct GroupConfig {
     /// `group.max.size`: members of one group.
     pub group_max_size: i32,
     pub consumer: ConsumerConfig,
+    pub share: ShareConfig,
     /// `offset.metadata.max.bytes`. Kafka counts UTF-16 units, whatever the name says, and so do we.
     pub offset_metadata_max_bytes: usize,
     /// `offsets.retention.minutes`, in milliseconds.
@@ -41,6 +42,7 @@ impl Default for GroupConfig {
             group_max_session_timeout_ms: 1_800_000,
             group_max_size: i32::MAX,
             consumer: ConsumerConfig::default(),
+            share: ShareConfig::default(),
             offset_metadata_max_bytes: 4_096,
             offsets_retention_ms: 10_080 * MINUTE_MS,
             offsets_retention_check_interval_ms: 10 * MINUTE_MS,
@@ -133,6 +135,39 @@ impl Default for ConsumerConfig {
             member_bytes_max: 512 * 1024,
             regex_bytes_max: 4_096,
             regexes_per_group_max: 1_000,
+        }
+    }
+}
+
+/// What concerns share groups (`group.share.*`). A group's own settings count first, within the bounds.
+#[derive(Debug, Clone)]
+pub struct ShareConfig {
+    /// `group.share.session.timeout.ms`
+    pub session_timeout_ms: i32,
+    pub session_timeout_bounds_ms: (i32, i32),
+    /// `group.share.heartbeat.interval.ms`
+    pub heartbeat_interval_ms: i32,
+    pub heartbeat_interval_bounds_ms: (i32, i32),
+    /// `group.share.assignment.interval.ms`: the least time between two target assignments of a group; 0 for none.
+    pub assignment_interval_ms: i32,
+    pub assignment_interval_bounds_ms: (i32, i32),
+    /// `group.share.max.size`
+    pub max_size: i32,
+    /// Bytes of all that one member says of itself; beyond, `INVALID_REQUEST`.
+    pub member_bytes_max: usize,
+}
+
+impl Default for ShareConfig {
+    fn default() -> Self {
+        Self {
+            session_timeout_ms: 45_000,
+            session_timeout_bounds_ms: (45_000, 60_000),
+            heartbeat_interval_ms: 5_000,
+            heartbeat_interval_bounds_ms: (5_000, 15_000),
+            assignment_interval_ms: 1_000,
+            assignment_interval_bounds_ms: (0, 15_000),
+            max_size: 200,
+            member_bytes_max: 512 * 1024,
         }
     }
 }

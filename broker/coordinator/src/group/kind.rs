@@ -9,18 +9,21 @@ use strata_types::{ErrorCode, TimestampMs};
 use super::GroupOutcome;
 use super::classic::ClassicGroup;
 use super::consumer::ConsumerGroup;
+use super::share::ShareGroup;
 
 /// The one place where a group's type is decided.
 #[derive(Debug, Clone)]
 pub enum Group {
     Classic(ClassicGroup),
     Consumer(ConsumerGroup),
+    Share(ShareGroup),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GroupKind {
     Classic,
     Consumer,
+    Share,
 }
 
 impl GroupKind {
@@ -29,6 +32,7 @@ impl GroupKind {
         match self {
             Self::Classic => "classic",
             Self::Consumer => "consumer",
+            Self::Share => "share",
         }
     }
 }
@@ -122,6 +126,7 @@ impl Group {
         match self {
             Self::Classic(group) => group,
             Self::Consumer(group) => group,
+            Self::Share(group) => group,
         }
     }
 

@@ -6,6 +6,7 @@
 //! | `classic/` | groups whose members assign among themselves |
 //! | `modern/` | what the types have in common whose members are assigned to by the coordinator (KIP-848) |
 //! | `consumer/`, `assignor/` | consumer groups of that kind; who gets what |
+//! | `share/` | share groups (KIP-932): who is a member, and what it has |
 //! | `offsets`, `admin` | OffsetCommit, OffsetFetch, OffsetDelete, expiry; ListGroups, DescribeGroups, DeleteGroups |
 //! | `transactional` | offsets that transactions commit, until they end |
 //! | `state`, `record` | what is known, and the records that bring it back |
@@ -24,11 +25,12 @@ mod modern;
 pub mod offset_fetch;
 mod offsets;
 mod record;
+mod share;
 mod state;
 mod timers;
 mod transactional;
 
-use std::convert::Infallible;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -40,12 +42,13 @@ use crate::shard::{Outcome, RawRecord, ReplayError, ReplyId, Shard, TxnMarker, T
 
 pub use api::{ClientContext, GroupRequest, GroupResponse, refusal};
 pub use classic::{ClassicGroup, ClassicState};
-pub use config::{ConsumerConfig, GroupConfig, MigrationPolicy};
+pub use config::{ConsumerConfig, GroupConfig, MigrationPolicy, ShareConfig};
 pub use consumer::{Assigned, ConsumerGroup, ConsumerMember, MemberState};
 pub use kind::{Failure, Group, GroupKind};
 pub use metadata::{MetadataView, Overrides, TopicAccess, TopicInfo};
 pub use modern::TopicPartitions;
 pub use record::GroupRecord;
+pub use share::{GroupAction, ShareGroup, ShareRequest, ShareResponse, ShareTopic};
 pub use state::{CommittedOffset, GroupsState, OffsetKey};
 
 use api::heartbeat_reply;
@@ -53,7 +56,7 @@ use classic::{Context, Join};
 use metadata::Metadata;
 use timers::{Timer, TimerKey, Timers};
 
-type GroupOutcome = Outcome<GroupRecord, GroupResponse>;
+type GroupOutcome = Outcome<GroupRecord, GroupResponse, GroupAction>;
 
 #[derive(Debug)]
 pub struct GroupShard {
@@ -61,6 +64,8 @@ pub struct GroupShard {
     state: GroupsState,
     timers: Timers,
     metadata: Metadata,
+    /// When share groups' partitions were last asked to be initialized, by group.
+    share_initializing: HashMap<Str, TimestampMs>,
     /// When offsets are next looked through for expired ones; none while loading.
     next_expiry_check: Option<TimestampMs>,
 }
@@ -72,6 +77,7 @@ impl GroupShard {
             state: GroupsState::default(),
             timers: Timers::default(),
             metadata: Metadata::default(),
+            share_initializing: HashMap::new(),
             next_expiry_check: None,
         }
     }
@@ -80,6 +86,7 @@ impl GroupShard {
     pub fn set_metadata(&mut self, view: Arc<dyn MetadataView>) {
         let state = &self.state;
         self.metadata.set(view, |group| state.groups.contains_key(group));
+        self.share_initializing.retain(|group, _| state.groups.contains_key(group));
     }
 
     fn join(&mut self, now: TimestampMs, join: Join, outcome: &mut GroupOutcome) {
@@ -92,6 +99,7 @@ impl GroupShard {
         match group {
             Some(Group::Consumer(_)) => self.join_consumer(now, join, outcome),
             Some(Group::Classic(_)) | None => self.join_classic(now, join, outcome),
+            Some(Group::Share(_)) => join.refuse(&mut cx, ErrorCode::InconsistentGroupProtocol),
         }
     }
 
@@ -114,6 +122,7 @@ impl GroupShard {
         match self.state.group(&key.group) {
             Some(Group::Classic(_)) => self.look_at(now, &key.group, outcome),
             Some(Group::Consumer(_)) => self.consumer_timer_fired(now, key, outcome),
+            Some(Group::Share(_)) => self.share_timer_fired(&key, outcome),
             None => {}
         }
     }
@@ -125,6 +134,7 @@ impl GroupShard {
             match group.as_ref() {
                 Group::Classic(group) => self.rearm(&group.id),
                 Group::Consumer(group) => self.arm_consumer(now, group),
+                Group::Share(group) => self.arm_share(now, group),
             }
         }
     }
@@ -135,7 +145,7 @@ impl Shard for GroupShard {
     type Response = GroupResponse;
     type Record = GroupRecord;
     type State = GroupsState;
-    type Action = Infallible;
+    type Action = GroupAction;
 
     fn state(&self) -> &GroupsState {
         &self.state
@@ -148,6 +158,7 @@ impl Shard for GroupShard {
     fn reverted(&mut self, now: TimestampMs, is_open: &dyn Fn(ReplyId) -> bool) {
         self.timers.clear();
         self.metadata.forget();
+        self.share_initializing.clear();
         let group_ids: Vec<Str> = self.state.groups.keys().cloned().collect();
         for group_id in group_ids {
             if let Some(group) = self.state.classic_mut(&group_id) {
@@ -169,6 +180,7 @@ impl Shard for GroupShard {
                 let described = group_ids.iter().map(|id| self.describe_consumer(committed, id));
                 Some(GroupResponse::ConsumerGroupDescribe(described.collect()))
             }
+            GroupRequest::Share(request) => self.share_query(committed, request).map(GroupResponse::Share),
             GroupRequest::ListGroups { request } => {
                 Some(GroupResponse::ListGroups(Ok(committed.list(request))))
             }
@@ -217,6 +229,7 @@ impl Shard for GroupShard {
                 let described = group_ids.iter().map(|id| self.describe_consumer(&self.state, id));
                 GroupResponse::ConsumerGroupDescribe(described.collect())
             }
+            GroupRequest::Share(request) => GroupResponse::Share(self.share(now, request, outcome)),
             GroupRequest::OffsetCommit { request, version } => {
                 GroupResponse::OffsetCommit(self.commit(now, &request, version, outcome))
             }

@@ -59,6 +59,12 @@ group_records! {
     ConsumerTargetMember: ConsumerGroupTargetAssignmentMemberKey => ConsumerGroupTargetAssignmentMemberValue,
     ConsumerCurrent: ConsumerGroupCurrentMemberAssignmentKey => ConsumerGroupCurrentMemberAssignmentValue,
     ConsumerRegex: ConsumerGroupRegularExpressionKey => ConsumerGroupRegularExpressionValue,
+    ShareGroup: ShareGroupMetadataKey => ShareGroupMetadataValue,
+    ShareMember: ShareGroupMemberMetadataKey => ShareGroupMemberMetadataValue,
+    ShareTarget: ShareGroupTargetAssignmentMetadataKey => ShareGroupTargetAssignmentMetadataValue,
+    ShareTargetMember: ShareGroupTargetAssignmentMemberKey => ShareGroupTargetAssignmentMemberValue,
+    ShareCurrent: ShareGroupCurrentMemberAssignmentKey => ShareGroupCurrentMemberAssignmentValue,
+    ShareState: ShareGroupStatePartitionMetadataKey => ShareGroupStatePartitionMetadataValue,
 }
 
 impl WrittenAs for GroupMetadataValue {
@@ -80,6 +86,12 @@ impl WrittenAs for ConsumerGroupTargetAssignmentMetadataValue {}
 impl WrittenAs for ConsumerGroupTargetAssignmentMemberValue {}
 impl WrittenAs for ConsumerGroupCurrentMemberAssignmentValue {}
 impl WrittenAs for ConsumerGroupRegularExpressionValue {}
+impl WrittenAs for ShareGroupMetadataValue {}
+impl WrittenAs for ShareGroupMemberMetadataValue {}
+impl WrittenAs for ShareGroupTargetAssignmentMetadataValue {}
+impl WrittenAs for ShareGroupTargetAssignmentMemberValue {}
+impl WrittenAs for ShareGroupCurrentMemberAssignmentValue {}
+impl WrittenAs for ShareGroupStatePartitionMetadataValue {}
 
 impl GroupRecord {
     pub(super) fn offset(

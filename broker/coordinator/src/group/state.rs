@@ -13,6 +13,7 @@ use super::consumer;
 use super::kind::{Failure, Group};
 use super::modern::ModernType;
 use super::record::GroupRecord;
+use super::share;
 use super::transactional::PendingOffsets;
 
 /// Persistent maps throughout: a clone is O(1), and a change copies a path.
@@ -146,7 +147,10 @@ impl GroupsState {
                     self.groups.remove(&key.group);
                 }
             }
-            modern => consumer::replay(self, modern),
+            modern => {
+                consumer::replay(self, modern);
+                share::replay(self, modern);
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use strata_coordinator::{ConsumerConfig, MigrationPolicy};
+use strata_coordinator::{ConsumerConfig, MigrationPolicy, ShareConfig};
 
 use super::Values;
 use super::value::parse_boolean;
@@ -25,6 +25,7 @@ pub struct Settings {
     pub group_max_session_timeout_ms: i32,
     pub group_max_size: i32,
     pub group_min_session_timeout_ms: i32,
+    pub group_share: ShareConfig,
     /// Lower case: `classic`, `consumer`, `share`, `streams`.
     pub group_rebalance_protocols: Vec<String>,
     pub high_watermark_checkpoint_interval: Duration,
@@ -85,6 +86,7 @@ impl Settings {
             group_max_session_timeout_ms: get.narrow("group.max.session.timeout.ms"),
             group_max_size: get.narrow("group.max.size"),
             group_min_session_timeout_ms: get.narrow("group.min.session.timeout.ms"),
+            group_share: share(&get),
             group_rebalance_protocols: get.list("group.coordinator.rebalance.protocols"),
             high_watermark_checkpoint_interval: get.millis("replica.high.watermark.checkpoint.interval.ms"),
             listen_backlog: get.narrow("socket.listen.backlog.size"),
@@ -159,6 +161,30 @@ fn assignor(name: &str) -> String {
         Some("uniformassignor") => "uniform".to_owned(),
         Some("rangeassignor") => "range".to_owned(),
         _ => name.to_owned(),
+    }
+}
+
+/// What concerns share groups' members (`group.share.*`).
+fn share(get: &Get<'_>) -> ShareConfig {
+    let bounds = |min: &str, max: &str| (get.narrow(min), get.narrow(max));
+    ShareConfig {
+        session_timeout_ms: get.narrow("group.share.session.timeout.ms"),
+        session_timeout_bounds_ms: bounds(
+            "group.share.min.session.timeout.ms",
+            "group.share.max.session.timeout.ms",
+        ),
+        heartbeat_interval_ms: get.narrow("group.share.heartbeat.interval.ms"),
+        heartbeat_interval_bounds_ms: bounds(
+            "group.share.min.heartbeat.interval.ms",
+            "group.share.max.heartbeat.interval.ms",
+        ),
+        assignment_interval_ms: get.narrow("group.share.assignment.interval.ms"),
+        assignment_interval_bounds_ms: bounds(
+            "group.share.min.assignment.interval.ms",
+            "group.share.max.assignment.interval.ms",
+        ),
+        max_size: get.narrow("group.share.max.size"),
+        ..Default::default()
     }
 }
 

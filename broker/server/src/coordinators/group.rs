@@ -8,6 +8,7 @@ use super::Hosted;
 use crate::broker::Broker;
 use crate::internal::CONSUMER_OFFSETS;
 use crate::partition::Partition;
+use crate::share;
 
 impl Hosted for GroupShard {
     const TOPIC: &'static str = CONSUMER_OFFSETS;
@@ -19,6 +20,7 @@ impl Hosted for GroupShard {
             group_min_session_timeout_ms: settings.group_min_session_timeout_ms,
             group_max_session_timeout_ms: settings.group_max_session_timeout_ms,
             group_max_size: settings.group_max_size,
+            share: settings.group_share.clone(),
             consumer: settings.group_consumer.clone(),
             offset_metadata_max_bytes: settings.offset_metadata_bytes_max,
             offsets_retention_ms: settings.offsets_retention_ms,
@@ -37,7 +39,7 @@ impl Hosted for GroupShard {
         self.set_metadata(broker.views.of(broker.image()));
     }
 
-    fn act(_: &Arc<Broker>, _: &Arc<Partition>, action: <Self as Shard>::Action) {
-        match action {}
+    fn act(broker: &Arc<Broker>, _: &Arc<Partition>, action: <Self as Shard>::Action) {
+        share::act(broker, action);
     }
 }

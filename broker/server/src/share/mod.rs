@@ -12,6 +12,7 @@
 
 mod acknowledge;
 mod fetch;
+mod members;
 mod partition;
 mod persister;
 mod read;
@@ -34,8 +35,9 @@ use crate::broker::Broker;
 
 pub(crate) use acknowledge::acknowledgements;
 pub(crate) use fetch::{Fetched, Query};
+pub(crate) use members::{act, delete_state};
 pub(crate) use partition::{Failure, Shared};
-pub(crate) use persister::ask;
+pub(crate) use persister::{ask, summary};
 pub(crate) use settings::ShareSettings;
 pub(crate) use strata_coordinator::share::persister::{PersisterError, ReadState};
 
@@ -155,7 +157,6 @@ impl ShareGroups {
     }
 
     /// A member has left its group, or was put out of it.
-    #[expect(dead_code, reason = "the group coordinator has no share groups yet")]
     pub(crate) fn member_left(&self, group: &str, member: &str) {
         let sessions = self.sessions.lock().of_group(group, Some(member));
         for session in sessions {

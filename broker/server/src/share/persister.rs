@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use strata_coordinator::share::persister::{
     PersisterError, PersisterRequest, PersisterResponse, ReadState, SharePartitionKey, StateSummary,
+    UNINITIALIZED_START_OFFSET,
 };
-use strata_types::{ErrorCode, TopicId};
+use strata_protocol::Str;
+use strata_types::{ErrorCode, PartitionId, TopicId};
+use uuid::Uuid;
 
 use crate::broker::Broker;
 use crate::internal::{self, SHARE_GROUP_STATE};
@@ -112,7 +115,6 @@ pub(super) async fn write(
     }
 }
 
-#[expect(dead_code, reason = "the group coordinator has no share groups yet")]
 /// A summary of what is stored, for who describes offsets.
 pub(crate) async fn summary(
     broker: &Arc<Broker>,
@@ -122,6 +124,26 @@ pub(crate) async fn summary(
     match ask_until_there(broker, key, request).await {
         PersisterResponse::Summary(summary) => summary,
         _ => Err(ErrorCode::UnknownServerError.into()),
+    }
+}
+
+/// Begins a life of a share partition's state that nobody has read: its group's settings say where it starts.
+pub(super) async fn initialize(
+    broker: &Arc<Broker>,
+    group: &Str,
+    topic: Uuid,
+    partition: PartitionId,
+    state_epoch: i32,
+) -> Result<(), ErrorCode> {
+    let key = SharePartitionKey { group: group.clone(), topic_id: topic, partition };
+    let request = || PersisterRequest::Initialize {
+        key: key.clone(),
+        state_epoch,
+        start_offset: UNINITIALIZED_START_OFFSET,
+    };
+    match ask_until_there(broker, &key, request).await {
+        PersisterResponse::Done(done) => done.map_err(|error| error.code),
+        _ => Err(ErrorCode::UnknownServerError),
     }
 }
 

@@ -11,5 +11,6 @@ mod operations;
 mod records;
 mod security;
 mod share;
+mod share_groups;
 mod topics;
 mod wire;

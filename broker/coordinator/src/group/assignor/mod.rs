@@ -1,6 +1,7 @@
 //! Who gets which partitions: the assignors that a coordinator has, and what they are told.
 
 mod range;
+pub(super) mod simple;
 #[cfg(test)]
 mod tests;
 mod uniform;
