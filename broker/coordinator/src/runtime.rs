@@ -20,7 +20,7 @@ use std::mem;
 
 use bytes::Bytes;
 use strata_protocol::EncodeError;
-use strata_types::{ErrorCode, Offset, TimestampMs};
+use strata_types::{ErrorCode, Offset, TimestampMs, VerificationGuard};
 
 use crate::shard::{
     Append, Outcome, OutcomeOf, RawRecord, Replay, ReplayError, ReplyId, Shard, TxnMarker, TxnProducer,
@@ -336,7 +336,7 @@ impl<S: Shard> Runtime<S> {
         if outcome.records.is_empty() {
             return Ok(());
         }
-        let producer = outcome.producer;
+        let (producer, guard) = (outcome.producer, outcome.guard);
         let encoded = outcome.records.iter().map(|(record, _)| S::encode(record));
         let encoded = encoded.collect::<Result<Vec<_>, EncodeError>>().map_err(|error| {
             tracing::error!(%error, "a coordinator record cannot be encoded");
@@ -347,12 +347,12 @@ impl<S: Shard> Runtime<S> {
         if outcome.atomic && bytes > self.options.append_bytes_max {
             return Err(ErrorCode::RecordListTooLarge);
         }
-        let empty = || Append::Records { records: Vec::new(), producer };
-        if outcome.atomic && !self.has_room(bytes, producer) {
+        let empty = || Append::Records { records: Vec::new(), producer, guard };
+        if outcome.atomic && !self.has_room(bytes, producer, guard) {
             self.open_batch(before.clone(), empty(), 0);
         }
         for ((record, replay), raw) in outcome.records.iter().zip(encoded) {
-            if !outcome.atomic && !self.has_room(record_bytes(&raw), producer) {
+            if !outcome.atomic && !self.has_room(record_bytes(&raw), producer, guard) {
                 self.open_batch(self.shard.state().clone(), empty(), 0);
             }
             self.push(raw);
@@ -371,10 +371,10 @@ impl<S: Shard> Runtime<S> {
     }
 
     /// Whether records of this transaction, or of none, can go with what gathers.
-    fn has_room(&self, bytes: usize, of: Option<TxnProducer>) -> bool {
+    fn has_room(&self, bytes: usize, of: Option<TxnProducer>, under: Option<VerificationGuard>) -> bool {
         self.batches.back().is_some_and(|batch| match &batch.stage {
-            Stage::Gathering(Append::Records { producer, .. }) => {
-                *producer == of && batch.bytes + bytes <= self.options.append_bytes_max
+            Stage::Gathering(Append::Records { producer, guard, .. }) => {
+                (*producer, *guard) == (of, under) && batch.bytes + bytes <= self.options.append_bytes_max
             }
             _ => false,
         })

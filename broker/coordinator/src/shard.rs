@@ -5,7 +5,7 @@ use std::fmt::Debug;
 
 use bytes::Bytes;
 use strata_protocol::{DecodeError, EncodeError};
-use strata_types::{ErrorCode, ProducerEpoch, ProducerId, TimestampMs};
+use strata_types::{ErrorCode, ProducerEpoch, ProducerId, TimestampMs, VerificationGuard};
 
 /// Names an open request. The shell chooses the number; it must be unique among the requests that are still open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,8 +38,9 @@ pub struct TxnMarker {
 /// What one append to the internal topic holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Append {
-    /// A batch of records; with a producer, a transactional one without sequence numbers.
-    Records { records: Vec<RawRecord>, producer: Option<TxnProducer> },
+    /// A batch of records; with a producer, a transactional one without sequence numbers. Then the guard says whether the
+    /// transaction is verified.
+    Records { records: Vec<RawRecord>, producer: Option<TxnProducer>, guard: Option<VerificationGuard> },
     /// A control batch.
     Marker(TxnMarker),
 }
@@ -139,6 +140,7 @@ pub type OutcomeOf<S> = Outcome<<S as Shard>::Record, <S as Shard>::Response, <S
 pub struct Outcome<Record, Response, Action = Infallible> {
     pub(crate) records: Vec<(Record, Replay)>,
     pub(crate) producer: Option<TxnProducer>,
+    pub(crate) guard: Option<VerificationGuard>,
     pub(crate) marker: Option<TxnMarker>,
     pub(crate) actions: Vec<Action>,
     pub(crate) replies: Vec<(ReplyId, Response)>,
@@ -158,6 +160,7 @@ impl<Record, Response, Action> Outcome<Record, Response, Action> {
         Self {
             records: Vec::new(),
             producer: None,
+            guard: None,
             marker: None,
             actions: Vec::new(),
             replies: Vec::new(),
@@ -177,9 +180,10 @@ impl<Record, Response, Action> Outcome<Record, Response, Action> {
         self.records.push((record, Replay::Done));
     }
 
-    /// The operation's records are part of this producer's transaction.
-    pub fn in_transaction(&mut self, producer: TxnProducer) {
+    /// The operation's records are part of this producer's transaction, which has been verified under the guard.
+    pub fn in_transaction(&mut self, producer: TxnProducer, guard: Option<VerificationGuard>) {
         self.producer = Some(producer);
+        self.guard = guard;
     }
 
     /// Appends the marker that ends a transaction. An operation that does so appends nothing else.

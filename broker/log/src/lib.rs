@@ -49,7 +49,7 @@ pub use log::{
     TimestampAndOffset, Trust,
 };
 pub use manager::{LogManager, LogManagerOptions};
-pub use producers::{PRODUCER_ID_EXPIRATION_MS, PRODUCERS_MAX, ProducerInfo, TxnCheck, VerificationGuard};
+pub use producers::{PRODUCER_ID_EXPIRATION_MS, PRODUCERS_MAX, ProducerInfo, TxnCheck};
 pub use remote::{
     ArchiveHost, ArchivePartition, BoxFuture, IndexRead, IndexRecord, RemoteError, RemoteLog,
     RemotePartition, RemoteRead, RetentionLimits,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use strata_coordinator::GroupShard;
 use strata_coordinator::share::persister::PersisterShard;
+use strata_coordinator::{GroupShard, TransactionShard};
 use strata_log::{LogCleaner, RemoteLog};
 use strata_metadata::controller::{self, TopicDefaults};
 use strata_metadata::{Image, MetadataRecord};
@@ -39,6 +39,7 @@ pub(crate) struct Broker {
     pub epoch: i64,
     pub partitions: Arc<Partitions>,
     pub groups: Coordinators<GroupShard>,
+    pub transactions: Coordinators<TransactionShard>,
     pub cleaner: LogCleaner,
     /// What group coordinators know of the metadata.
     pub views: Views,

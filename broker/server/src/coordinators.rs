@@ -13,10 +13,12 @@
 //! |---|---|---|
 //! | `group` | `__consumer_offsets` | `groups` |
 //! | `share` | `__share_group_state` | `persister` |
+//! | `transaction` | `__transaction_state` | `transactions` |
 
 mod group;
 mod share;
 mod task;
+mod transaction;
 mod view;
 
 use std::collections::HashMap;
@@ -56,7 +58,7 @@ pub(crate) trait Hosted:
     }
 
     /// Carries out what an operation wanted done ([`Outcome::act`](strata_coordinator::Outcome::act)), in a task of its
-    /// own where that takes time. What becomes of it goes back as a request.
+    /// own where that takes time. What becomes of it goes back by [`Coordinators::ask_partition`].
     fn act(broker: &Arc<Broker>, partition: &Arc<Partition>, action: Self::Action);
 }
 
@@ -91,6 +93,19 @@ impl<S: Hosted> Coordinators<S> {
         self.ask_in(broker, &topic, partition, request).await
     }
 
+    /// Asks the coordinator of a partition of the topic.
+    pub(crate) async fn ask_partition(
+        &self,
+        broker: &Arc<Broker>,
+        partition: PartitionId,
+        request: S::Request,
+    ) -> S::Response {
+        match broker.partitions.topic(S::TOPIC) {
+            Some(topic) => self.ask_in(broker, &topic, partition, request).await,
+            None => S::refuse(&request, ErrorCode::NotCoordinator),
+        }
+    }
+
     /// Asks every coordinator whose partition holds something, one after the other.
     pub(crate) async fn ask_all(
         &self,
@@ -108,16 +123,13 @@ impl<S: Hosted> Coordinators<S> {
         responses
     }
 
-    /// Asks the coordinator of one partition.
-    pub(crate) async fn ask_partition(
-        &self,
-        broker: &Arc<Broker>,
-        index: PartitionId,
-        request: S::Request,
-    ) -> S::Response {
-        match broker.partitions.topic(S::TOPIC) {
-            Some(topic) => self.ask_in(broker, &topic, index, request).await,
-            None => S::refuse(&request, ErrorCode::NotCoordinator),
+    /// Starts the coordinators whose partitions hold something: those that have work of their own to go on with.
+    pub(crate) fn start_all(&self, broker: &Arc<Broker>) {
+        let Some(topic) = broker.partitions.topic(S::TOPIC) else { return };
+        for (index, partition) in topic.partitions.iter().enumerate() {
+            if partition.as_deref().is_some_and(holds_something) {
+                self.queue(broker, &topic, index as PartitionId);
+            }
         }
     }
 

@@ -52,6 +52,9 @@ pub(crate) struct Peer {
     pub connection: u64,
     /// Whom it belongs to.
     pub session: Arc<Session>,
+    /// Held by a transactional produce request until its records are in the log: waiting for a transaction's coordinator
+    /// must not let later ones overtake.
+    pub transactional_turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// A request's surroundings.
@@ -118,6 +121,11 @@ pub(crate) static TABLE: &[Api] = &[
     Api::of::<api::delete_records::DeleteRecords>(),
     Api::of::<api::init_producer_id::InitProducerId>(),
     Api::of::<api::offset_for_leader_epoch::OffsetForLeaderEpoch>(),
+    Api::of::<api::add_partitions_to_txn::AddPartitionsToTxn>(),
+    Api::of::<api::add_offsets_to_txn::AddOffsetsToTxn>(),
+    Api::of::<api::end_txn::EndTxn>(),
+    Api::of::<api::write_txn_markers::WriteTxnMarkers>(),
+    Api::of::<api::txn_offset_commit::TxnOffsetCommit>(),
     Api::of::<api::describe_acls::DescribeAcls>(),
     Api::of::<api::create_acls::CreateAcls>(),
     Api::of::<api::delete_acls::DeleteAcls>(),
@@ -146,6 +154,8 @@ pub(crate) static TABLE: &[Api] = &[
     Api::of::<api::describe_cluster::DescribeCluster>(),
     Api::of::<api::describe_producers::DescribeProducers>(),
     Api::of::<api::unregister_broker::UnregisterBroker>(),
+    Api::of::<api::describe_transactions::DescribeTransactions>(),
+    Api::of::<api::list_transactions::ListTransactions>(),
     Api::of::<api::consumer_group_heartbeat::ConsumerGroupHeartbeat>(),
     Api::of::<api::consumer_group_describe::ConsumerGroupDescribe>(),
     Api::of::<api::list_config_resources::ListConfigResources>(),

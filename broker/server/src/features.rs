@@ -7,6 +7,9 @@ use crate::broker::Broker;
 /// At 1 there are consumer groups of KIP-848.
 const GROUP_VERSION: &str = "group.version";
 
+/// From level 2 on, the end of a transaction raises its producer's epoch (KIP-890).
+pub(crate) const TRANSACTION_VERSION: &str = "transaction.version";
+
 /// A feature and the levels of it that this broker can run at.
 pub(crate) struct Feature {
     pub name: &'static str,
@@ -21,7 +24,7 @@ pub(crate) const SUPPORTED: &[Feature] = &[
     Feature { name: GROUP_VERSION, min: 0, max: 1, initial: 1 },
     Feature { name: METADATA_VERSION_FEATURE, min: 7, max: METADATA_VERSION, initial: METADATA_VERSION },
     Feature { name: SHARE_VERSION, min: 0, max: 1, initial: 1 },
-    Feature { name: "transaction.version", min: 0, max: 0, initial: 0 },
+    Feature { name: TRANSACTION_VERSION, min: 0, max: 2, initial: 2 },
 ];
 
 /// Whether the cluster has the consumer protocol: finalised, and not left out of `group.coordinator.rebalance.protocols`.

@@ -21,6 +21,7 @@ mod features;
 mod fetch_sessions;
 mod housekeeping;
 mod internal;
+mod markers;
 mod net;
 mod partition;
 mod partitions;
@@ -31,5 +32,6 @@ mod server;
 mod share;
 #[allow(dead_code, reason = "the API files that ask are being written")]
 mod telemetry;
+mod verification;
 
 pub use server::{Server, StartError};

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use strata_log::{
-    AppendError, Appended, Durability, Log, LogConfig, LogManager, RemotePartition, StorageError,
+    AppendError, Appended, Durability, Log, LogConfig, LogManager, RemotePartition, StorageError, TxnCheck,
 };
 use strata_protocol::records::Origin;
 use strata_replica::{
@@ -131,7 +131,18 @@ impl Partition {
         now: TimestampMs,
         origin: Origin,
     ) -> Result<Appended, AppendError> {
-        let appended = self.log.append(batches, self.leader_epoch(), now, origin)?;
+        self.append_checked(batches, now, origin, TxnCheck::Off)
+    }
+
+    /// The same, where transactions are verified.
+    pub(crate) fn append_checked(
+        &self,
+        batches: Bytes,
+        now: TimestampMs,
+        origin: Origin,
+        txn: TxnCheck,
+    ) -> Result<Appended, AppendError> {
+        let appended = self.log.append_checked(batches, self.leader_epoch(), now, origin, txn)?;
         self.grown();
         Ok(appended)
     }

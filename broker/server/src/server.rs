@@ -125,6 +125,7 @@ impl Server {
             epoch,
             partitions,
             groups: Coordinators::default(),
+            transactions: Coordinators::default(),
             cleaner,
             views: Default::default(),
             persister: Coordinators::default(),
@@ -140,6 +141,8 @@ impl Server {
             config,
         });
         housekeeping::start(&broker, image);
+        // Ends that were prepared are carried on with, and transactions time out, whether or not their producers come back.
+        broker.transactions.start_all(&broker);
         let (connections, stop) = (TaskTracker::new(), CancellationToken::new());
         let local_addrs = bound.iter().map(|bound| bound.address).collect();
         net::serve(&broker, bound, &connections, &stop)?;

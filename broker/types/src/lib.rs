@@ -14,7 +14,7 @@ mod topic;
 pub use epoch::LeaderEpoch;
 pub use error_code::ErrorCode;
 pub use offset::Offset;
-pub use producer::{ProducerEpoch, ProducerId};
+pub use producer::{ProducerEpoch, ProducerId, VerificationGuard};
 pub use topic::{
     InvalidTopicId, InvalidTopicName, PartitionId, TOPIC_NAME_BYTES_MAX, TopicId, TopicName, TopicPartition,
 };

@@ -34,3 +34,8 @@ impl fmt::Display for ProducerEpoch {
         self.0.fmt(f)
     }
 }
+
+/// Stands for one question of a partition's leader to a transaction's coordinator, whether the partition is part of the
+/// transaction (KIP-890). A marker that comes meanwhile makes it void: the answer may be older.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VerificationGuard(pub u64);

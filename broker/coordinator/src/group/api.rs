@@ -19,7 +19,7 @@ use strata_protocol::messages::{
     OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse, SyncGroupRequest,
     SyncGroupResponse, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
 };
-use strata_types::{ErrorCode, PartitionId};
+use strata_types::{ErrorCode, PartitionId, VerificationGuard};
 use uuid::Uuid;
 
 use super::metadata::TopicAccess;
@@ -72,9 +72,11 @@ pub enum GroupRequest {
         request: OffsetCommitRequest,
         version: i16,
     },
-    /// The transaction has been verified. Every topic has its name; its id too where that is known.
+    /// The transaction has been verified, under the guard unless it is known to be open in the shard's partition. Every
+    /// topic has its name; its id too where that is known.
     TxnOffsetCommit {
         request: TxnOffsetCommitRequest,
+        guard: Option<VerificationGuard>,
     },
     /// A transaction that may have committed offsets in this partition has ended.
     EndTransaction {
@@ -149,7 +151,7 @@ pub fn refusal(request: &GroupRequest, code: ErrorCode) -> GroupResponse {
         GroupRequest::OffsetCommit { request, .. } => {
             GroupResponse::OffsetCommit(commit_error(request, code))
         }
-        GroupRequest::TxnOffsetCommit { request } => {
+        GroupRequest::TxnOffsetCommit { request, .. } => {
             GroupResponse::TxnOffsetCommit(txn_commit_error(request, code))
         }
         GroupRequest::EndTransaction { .. } => GroupResponse::EndTransaction(code),

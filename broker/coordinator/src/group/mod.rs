@@ -236,9 +236,9 @@ impl Shard for GroupShard {
             GroupRequest::OffsetFetch { group, .. } => {
                 GroupResponse::OffsetFetch(self.state.fetch_stable_offsets(&group))
             }
-            GroupRequest::TxnOffsetCommit { request } => {
+            GroupRequest::TxnOffsetCommit { request, guard } => {
                 let mut cx = Context { now, config: &self.config, outcome, wake: None };
-                GroupResponse::TxnOffsetCommit(self.state.commit_txn_offsets(&mut cx, &request))
+                GroupResponse::TxnOffsetCommit(self.state.commit_txn_offsets(&mut cx, &request, guard))
             }
             GroupRequest::EndTransaction { marker } => {
                 outcome.end_transaction(marker);

@@ -18,7 +18,7 @@ use strata_protocol::messages::txn_offset_commit_response::{
     TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
 use strata_protocol::messages::{OffsetCommitValue, TxnOffsetCommitRequest, TxnOffsetCommitResponse};
-use strata_types::{ErrorCode, PartitionId, ProducerEpoch, ProducerId};
+use strata_types::{ErrorCode, PartitionId, ProducerEpoch, ProducerId, VerificationGuard};
 
 use super::classic::Context;
 use super::kind::Committer;
@@ -95,13 +95,14 @@ impl GroupsState {
         &self,
         cx: &mut Context<'_>,
         request: &TxnOffsetCommitRequest,
+        guard: Option<VerificationGuard>,
     ) -> TxnOffsetCommitResponse {
         if let Err(code) = self.admit_txn_commit(cx, request) {
             return txn_commit_error(request, code);
         }
         let group = self.group(&request.group_id);
         let (id, epoch) = (ProducerId(request.producer_id), ProducerEpoch(request.producer_epoch));
-        cx.outcome.in_transaction(TxnProducer { id, epoch });
+        cx.outcome.in_transaction(TxnProducer { id, epoch }, guard);
         let topics = request.topics.iter().map(|topic| {
             let partitions = topic.partitions.iter().map(|partition| {
                 let metadata = partition.committed_metadata.clone().unwrap_or_default();

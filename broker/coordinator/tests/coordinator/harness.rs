@@ -85,7 +85,7 @@ impl Shell {
                 assert!(self.replies.insert(reply, response).is_none(), "{reply:?} is answered twice");
             }
             let Some(append) = effects.append else { break };
-            let Append::Records { records, producer: None } = append else {
+            let Append::Records { records, producer: None, .. } = append else {
                 panic!("an append of a transaction: {append:?}")
             };
             assert!(self.appending.is_none(), "two appends at once");

@@ -8,11 +8,13 @@ use strata_protocol::records::{
     Batch, Compression, DecompressLimit, HEADER_BYTES, InvalidBatch, Origin, Patch, RecompressError,
     TimestampType, ValidateOptions, batches, patched_header, validate,
 };
-use strata_types::{ErrorCode, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs};
+use strata_types::{
+    ErrorCode, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs, VerificationGuard,
+};
 
 use super::{Log, Shared, Writer, segment_bytes_max};
 use crate::config::CompressionType;
-use crate::producers::{Change, TxnCheck, Verdict, VerificationGuard, path_of};
+use crate::producers::{Change, TxnCheck, Verdict, path_of};
 use crate::segment::{Located, Segment};
 use crate::{AppendError, LogConfig, StorageError, disk};
 

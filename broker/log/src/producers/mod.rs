@@ -6,7 +6,7 @@ mod snapshot;
 use std::collections::{HashMap, VecDeque};
 
 use strata_protocol::records::{Batch, BatchHeader, ControlType, DecompressLimit, Origin};
-use strata_types::{Offset, ProducerEpoch, ProducerId, TimestampMs};
+use strata_types::{Offset, ProducerEpoch, ProducerId, TimestampMs, VerificationGuard};
 
 pub(crate) use self::snapshot::{list, path_of};
 use crate::AppendError;
@@ -130,10 +130,6 @@ pub enum TxnCheck {
     /// A marker of transaction version 2: its epoch is above that of the transaction which it ends.
     EpochBumped,
 }
-
-/// Stands for one question to the coordinator. A marker that comes meanwhile makes it void: the answer may be older.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct VerificationGuard(u64);
 
 /// Questions that may be open in a partition. Beyond, the oldest are void: their producers ask again.
 const VERIFICATIONS_MAX: usize = 10_000;

@@ -162,8 +162,8 @@ fn check_header(batch: &Batch, options: &ValidateOptions) -> Result<(), InvalidB
         return invalid("clients may not write control records".into());
     }
     if header.has_producer() {
-        // A transaction marker is not part of its producer's sequence.
-        if header.base_sequence < 0 && !header.is_control() {
+        // Coordinators write without sequences: markers, and what a transaction commits of a group's offsets.
+        if header.base_sequence < 0 && options.origin == Origin::Client {
             return invalid(format!(
                 "a batch of producer {} has the sequence {}",
                 header.producer_id, header.base_sequence

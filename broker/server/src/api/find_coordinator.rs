@@ -1,13 +1,13 @@
-//! FindCoordinator (10): which broker coordinates a group.
+//! FindCoordinator (10): which broker coordinates a group or a transactional id.
 //!
-//! - The first one makes `__consumer_offsets`. v4: several keys at once (KIP-699). Key types: group (0); transaction (1)
-//!   is refused until it has coordinators; share (2) is a share partition, `group:topicId:partition` (v6, KIP-932).
+//! - The first one makes the coordinators' internal topic. v4: several keys at once (KIP-699). Key types: group (0),
+//!   transaction (1); share (2) is a share partition, `group:topicId:partition` (v6, KIP-932).
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use strata_coordinator::share::persister::PersisterShard;
-use strata_coordinator::{GroupShard, partition_for};
+use strata_coordinator::{GroupShard, TransactionShard, partition_for};
 use strata_protocol::Str;
 use strata_protocol::messages::find_coordinator_response::Coordinator;
 use strata_protocol::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
@@ -80,7 +80,7 @@ fn answer(key: Str, found: Found) -> Coordinator {
 async fn find(broker: &Arc<Broker>, peer: &Peer, key_type: i8, key: &str) -> Found {
     let topic = match key_type {
         GROUP => GroupShard::TOPIC,
-        TRANSACTION => return Err((ErrorCode::InvalidRequest, "transactions are not supported yet")),
+        TRANSACTION => TransactionShard::TOPIC,
         SHARE if is_share_partition(key) => PersisterShard::TOPIC,
         SHARE => return Err((ErrorCode::InvalidRequest, "Invalid format for share partition key.")),
         _ => return Err((ErrorCode::InvalidRequest, "there are no coordinators of this type")),

@@ -4,14 +4,20 @@
 //!   is answered once the log has the batch, `acks=-1` once it is committed, or with REQUEST_TIMED_OUT.
 //! - v0–2 are advertised, as librdkafka wants, and refused, as in Kafka 4 (KIP-896). v7: zstd may be used. v8: the answer
 //!   names the records that were wrong (KIP-467). v10: it may name the new leader (KIP-951). v13: topics by id (KIP-516).
+//! - Records of a transaction are verified before the first of them reaches a partition (KIP-890): the partition must be
+//!   part of it, or, from v12 on, becomes so. v11: TRANSACTION_ABORTABLE. What older clients would not try again, they are
+//!   told as NOT_ENOUGH_REPLICAS, as in Kafka.
 //! - `min.insync.replicas` counts for no more than the replicas there are, so one replica is always enough of one.
 
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
-use std::sync::Arc;
-use strata_log::AppendError;
-use strata_protocol::messages::produce_request::PartitionProduceData;
+use strata_coordinator::TxnProducer;
+use strata_coordinator::transaction::TxnPartition;
+use strata_log::{AppendError, TxnCheck};
+use strata_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use strata_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
 };
@@ -27,11 +33,16 @@ use crate::dispatch::{Context, Handler, Refusal};
 use crate::internal;
 use crate::partition::Partition;
 use crate::security::{Operation, Resource};
+use crate::verification::{self, Expects};
 
 pub(crate) struct Produce;
 
 /// The client id by which Kafka's own tools may write to internal topics.
 const ADMIN_CLIENT: &str = "__admin_client";
+const VERSION_WITH_ZSTD: i16 = 7;
+const VERSION_WITH_ABORTABLE: i16 = 11;
+/// From here on the broker adds partitions to transactions.
+const VERSION_THAT_ADDS: i16 = 12;
 
 impl Handler for Produce {
     type Request = ProduceRequest;
@@ -42,7 +53,20 @@ impl Handler for Produce {
         let acks = request.acks;
         let deadline = Instant::now() + Duration::from_millis(request.timeout_ms.max(0) as u64);
         let mut waiting = Vec::new();
-        let mut responses = append_all(&cx, request, &mut waiting);
+        let mut responses = match request.transactional_id.clone() {
+            None => append_all(&cx, request, &Checks::default(), &mut waiting),
+            Some(id) if !cx.allows(Operation::Write, Resource::TransactionalId(&id)) => {
+                refuse_all(&request, ErrorCode::TransactionalIdAuthorizationFailed)
+            }
+            Some(id) => {
+                // Until the records are in the log: later requests of this producer may not need to be verified.
+                let _turn = cx.peer.transactional_turn.lock().await;
+                match verify(&cx, &id, &request).await {
+                    Ok(checks) => append_all(&cx, request, &checks, &mut waiting),
+                    Err(code) => refuse_all(&request, code),
+                }
+            }
+        };
         match acks {
             0 => return Err(silence_or_close(&responses)),
             -1 => {
@@ -68,16 +92,114 @@ struct Waiting {
     partition_index: usize,
 }
 
+/// By the places of topic and partition in a transactional request: what the append must check, or why it may not be.
+type Checks = HashMap<(usize, usize), Result<TxnCheck, ErrorCode>>;
+
+/// Asks the transaction's coordinator about those partitions that its records have not reached yet.
+async fn verify(cx: &Context, id: &Str, request: &ProduceRequest) -> Result<Checks, ErrorCode> {
+    let expects = match cx.version {
+        VERSION_THAT_ADDS.. => Expects::Added,
+        _ if !cx.broker.config.settings.transaction_partition_verification_enable => {
+            let all = places(request).map(|(at, _, _)| (at, Ok(TxnCheck::Off)));
+            return Ok(all.collect());
+        }
+        version => Expects::Verified { abortable: version >= VERSION_WITH_ABORTABLE },
+    };
+    let (mut checks, mut asked, mut partitions) = (Checks::new(), Vec::new(), Vec::new());
+    let mut producer = None;
+    for (at, topic, data) in places(request) {
+        let Some(of) = transactional_producer(data, cx.version) else { continue };
+        if *producer.get_or_insert(of) != of {
+            return Err(ErrorCode::InvalidProducerIdMapping);
+        }
+        let (name, id) = (&topic.name, TopicId(topic.topic_id));
+        let Ok(partition) = find_allowed(cx, name, id, data.index) else { continue };
+        match partition.log.begin_verification(of.id, of.epoch) {
+            None => {
+                checks.insert(at, Ok(TxnCheck::Verified(None)));
+            }
+            Some(guard) => {
+                asked.push((at, guard));
+                let topic = Str::from(partition.id.partition.topic.as_str());
+                partitions.push(TxnPartition { topic, partition: data.index });
+            }
+        }
+    }
+    if let Some(producer) = producer.filter(|_| !partitions.is_empty()) {
+        let codes = verification::ask(&cx.broker, id, producer, partitions, expects).await;
+        for ((at, guard), code) in asked.into_iter().zip(codes) {
+            let check = match code {
+                ErrorCode::None => Ok(TxnCheck::Verified(Some(guard))),
+                code => Err(code),
+            };
+            checks.insert(at, check);
+        }
+    }
+    Ok(checks)
+}
+
+/// The partitions of a request, with their places in it.
+fn places(
+    request: &ProduceRequest,
+) -> impl Iterator<Item = ((usize, usize), &TopicProduceData, &PartitionProduceData)> {
+    request.topic_data.iter().enumerate().flat_map(|(topic_index, topic)| {
+        let partitions = topic.partition_data.iter().enumerate();
+        partitions.map(move |(index, data)| ((topic_index, index), topic, data))
+    })
+}
+
+/// Whose transaction a partition's batch belongs to. Batches that are wrong are refused when they are appended.
+fn transactional_producer(data: &PartitionProduceData, version: i16) -> Option<TxnProducer> {
+    let Some(Records::Bytes(bytes)) = &data.records else { return None };
+    let batch = records::single_batch(bytes.clone(), version >= VERSION_WITH_ZSTD).ok()?;
+    let header = batch.header();
+    let producer = TxnProducer { id: header.producer_id, epoch: header.producer_epoch };
+    (header.is_transactional() && header.has_producer()).then_some(producer)
+}
+
+/// Why a partition's transactional batch was not appended, as clients of this version understand it.
+fn unverified(code: ErrorCode, version: i16) -> Refused {
+    let retriable = match code {
+        ErrorCode::ConcurrentTransactions => version < VERSION_THAT_ADDS,
+        ErrorCode::NetworkException
+        | ErrorCode::CoordinatorLoadInProgress
+        | ErrorCode::CoordinatorNotAvailable
+        | ErrorCode::NotCoordinator => true,
+        _ => false,
+    };
+    if retriable {
+        let why = format!(
+            "Unable to verify the partition has been added to the transaction. Underlying error: {code}"
+        );
+        return Refused::new(ErrorCode::NotEnoughReplicas, message(why));
+    }
+    let why = (code == ErrorCode::InvalidTxnState).then_some("Partition was not added to the transaction");
+    Refused::new(code, why.and_then(message))
+}
+
+fn refuse_all(request: &ProduceRequest, code: ErrorCode) -> Vec<TopicProduceResponse> {
+    let topics = request.topic_data.iter().map(|topic| TopicProduceResponse {
+        name: topic.name.clone(),
+        topic_id: topic.topic_id,
+        partition_responses: topic
+            .partition_data
+            .iter()
+            .map(|data| Refused::new(code, None).answer(data.index))
+            .collect(),
+        ..Default::default()
+    });
+    topics.collect()
+}
+
 fn append_all(
     cx: &Context,
     request: ProduceRequest,
+    checks: &Checks,
     waiting: &mut Vec<Waiting>,
 ) -> Vec<TopicProduceResponse> {
     let now = broker::now();
     let refusal = if !(-1..=1).contains(&request.acks) {
         Some((ErrorCode::InvalidRequiredAcks, "acks must be 0, 1 or -1"))
-    } else if request.transactional_id.is_some() {
-        Some((ErrorCode::InvalidTxnState, "transactions are not supported yet"))
     } else {
         None
     };
@@ -88,7 +210,10 @@ fn append_all(
             let index = data.index;
             let appended = match refusal {
                 Some((code, why)) => Err(Refused::new(code, message(why))),
-                None => append_one(cx, request.acks, &topic.name, TopicId(topic.topic_id), data, now),
+                None => {
+                    let check = checks.get(&(responses.len(), answers.len())).copied();
+                    append_one(cx, request.acks, &topic.name, TopicId(topic.topic_id), data, now, check)
+                }
             };
             answers.push(match appended {
                 Ok((partition, end, answer)) => {
@@ -162,6 +287,7 @@ fn append_one(
     id: TopicId,
     data: PartitionProduceData,
     now: TimestampMs,
+    check: Option<Result<TxnCheck, ErrorCode>>,
 ) -> Result<Appended, Refused> {
     let index = data.index;
     let partition = find_allowed(cx, name, id, index).map_err(|code| Refused::new(code, None))?;
@@ -178,12 +304,17 @@ fn append_one(
     let Some(Records::Bytes(bytes)) = data.records else {
         return Err(Refused::new(ErrorCode::InvalidRecord, message("there is no record batch")));
     };
-    let batch = records::single_batch(bytes, cx.version >= 7)?;
-    if batch.header().is_transactional() {
-        // A request that names a transactional id does not come this far; without one, this is Kafka's code.
-        return Err(Refused::new(ErrorCode::TransactionalIdAuthorizationFailed, None));
-    }
-    let appended = partition.append(batch.into_bytes(), now, Origin::Client)?;
+    let batch = records::single_batch(bytes, cx.version >= VERSION_WITH_ZSTD)?;
+    let check = match check {
+        Some(Ok(check)) => check,
+        Some(Err(code)) => return Err(unverified(code, cx.version)),
+        // A request that names a transactional id has its transactional batches checked; without one, this is Kafka's code.
+        None if batch.header().is_transactional() => {
+            return Err(Refused::new(ErrorCode::TransactionalIdAuthorizationFailed, None));
+        }
+        None => TxnCheck::Off,
+    };
+    let appended = partition.append_checked(batch.into_bytes(), now, Origin::Client, check)?;
     let answer = PartitionProduceResponse {
         index,
         base_offset: appended.first_offset.0,

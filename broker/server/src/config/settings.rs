@@ -10,6 +10,7 @@ use super::value::parse_boolean;
 /// What the broker's parts go by. Names are Kafka's, with the unit where Kafka's lack it.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    pub add_partitions_to_txn_retry_backoff_max_ms: i64,
     pub auto_create_topics_enable: bool,
     pub broker_rack: Option<String>,
     pub connections_max: usize,
@@ -71,6 +72,8 @@ impl Settings {
     pub(super) fn new(values: &Values<'_>) -> Self {
         let get = Get(values);
         Self {
+            add_partitions_to_txn_retry_backoff_max_ms: get
+                .number("add.partitions.to.txn.retry.backoff.max.ms"),
             auto_create_topics_enable: get.flag("auto.create.topics.enable"),
             broker_rack: values.given("broker.rack").map(str::to_owned),
             connections_max: get.size("max.connections"),

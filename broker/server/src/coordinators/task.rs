@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use strata_coordinator::{Append, Effects, RawRecord, ReplyId, Runtime, TxnMarker, TxnProducer};
+use strata_log::TxnCheck;
 use strata_protocol::records::{
     Batch, BatchBuilder, BuildError, BuilderOptions, ControlType, DecompressLimit, EndTxnMarker, Origin,
     batches, end_transaction_marker,
@@ -171,8 +172,15 @@ impl<S: Hosted> Task<S> {
     }
 
     fn append(&self, append: &Append, now: TimestampMs) -> Result<Offset, ErrorCode> {
+        let mut check = TxnCheck::Off;
         let batch = match append {
-            Append::Records { records, producer } => records_batch(records, *producer, now),
+            Append::Records { records, producer, guard } => {
+                if producer.is_some() && self.broker.config.settings.transaction_partition_verification_enable
+                {
+                    check = TxnCheck::Verified(*guard);
+                }
+                records_batch(records, *producer, now)
+            }
             Append::Marker(marker) => end_transaction_marker(&EndTxnMarker {
                 base_offset: Offset::ZERO,
                 leader_epoch: LeaderEpoch::UNKNOWN,
@@ -184,8 +192,8 @@ impl<S: Hosted> Task<S> {
             }),
         };
         let batch = batch.map_err(|_| ErrorCode::RecordListTooLarge)?;
-        let appended =
-            self.partition.append(batch, now, Origin::Coordinator).map_err(|error| error.error_code())?;
+        let appended = self.partition.append_checked(batch, now, Origin::Coordinator, check);
+        let appended = appended.map_err(|error| error.error_code())?;
         Ok(appended.last_offset)
     }
 }

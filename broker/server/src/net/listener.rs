@@ -224,7 +224,7 @@ async fn serve_one(
     };
     let session = Arc::new(Session::new(listener, principal, bearer));
     let connected =
-        Peer { address: peer, listener: name.clone(), connection: connection::next_number(), session };
+        Peer { address: peer, listener: name.clone(), connection: connection::next_number(), session, transactional_turn: Arc::default() };
     match connection::run(broker, transport, connected, &stop).await {
         Ok(()) => tracing::trace!(%peer, "the connection ended"),
         Err(error) => warn(error.cause(), &error),
