@@ -12,3 +12,4 @@ mod runtime;
 mod share;
 mod simulation;
 mod static_members;
+mod transaction;
