@@ -75,11 +75,13 @@ impl TransactionShard {
     /// Aborts the open transaction of an id, and shuts its producer out.
     pub(super) fn fence(&mut self, now: TimestampMs, id: &Str, outcome: &mut TransactionOutcome) {
         let Some(known) = self.state.transaction(id) else { return };
-        let mut fenced = known.clone();
-        fenced.producer.epoch = known.fencing_epoch();
-        fenced.last_epoch = ProducerEpoch::NONE;
         let version = self.config.transaction_version;
-        let mut next = prepared(&fenced, TransactionState::PrepareAbort, version, now);
+        let mut next = prepared(known, TransactionState::PrepareAbort, version, now);
+        if version < VERSION_WITH_EPOCH_BUMP {
+            // Version 2 has raised it, as with every end.
+            next.producer.epoch = known.fencing_epoch();
+            next.last_epoch = ProducerEpoch::NONE;
+        }
         next.next_producer_id = ProducerId::NONE;
         self.prepare(id, next, outcome);
     }

@@ -86,7 +86,6 @@ fn next_epoch(known: &Transaction, now: TimestampMs, request: &InitProducer) -> 
     next.timeout_ms = request.timeout_ms;
     next.partitions.clear();
     next.started = -1;
-    next.client_version = 0;
     next.next_producer_id = ProducerId::NONE;
     if known.is_epoch_exhausted() && expected.is_none_or(|expected| expected == current) {
         let Some(fresh) = request.fresh else { return Ok(Given::NeedsProducerId) };

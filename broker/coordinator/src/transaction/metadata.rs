@@ -94,7 +94,8 @@ impl Transaction {
     pub(super) fn new(producer_id: ProducerId, timeout_ms: i32, now: TimestampMs) -> Self {
         Self {
             producer: TxnProducer { id: producer_id, epoch: ProducerEpoch::NONE },
-            previous_producer_id: ProducerId::NONE,
+            // As Kafka has it.
+            previous_producer_id: producer_id,
             next_producer_id: ProducerId::NONE,
             next_producer_epoch: ProducerEpoch::NONE,
             last_epoch: ProducerEpoch::NONE,
