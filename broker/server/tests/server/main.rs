@@ -13,4 +13,5 @@ mod security;
 mod share;
 mod share_groups;
 mod topics;
+mod transactions;
 mod wire;

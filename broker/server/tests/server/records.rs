@@ -137,7 +137,7 @@ async fn batches_that_are_none_are_refused_and_leave_nothing() {
 }
 
 #[tokio::test]
-async fn clients_write_no_control_and_no_transactional_batches_yet() {
+async fn clients_write_no_control_batches_and_no_transactional_ones_without_an_id() {
     let broker = Broker::start().await;
     let mut connection = broker.connect().await;
     connection.create_topic("t", 1, &[]).await;
@@ -152,10 +152,6 @@ async fn clients_write_no_control_and_no_transactional_batches_yet() {
     {
         assert_ne!(connection.produce("t", 0, batch_with(&["a"], options, 0)).await.error_code, 0);
     }
-    let mut request = produce("t", 0, -1, batch(&["a"]));
-    request.transactional_id = Some(Str::from_static("tx"));
-    let answer = connection.call(9, &request).await;
-    assert_eq!(answer.responses[0].partition_responses[0].error_code, ErrorCode::InvalidTxnState.code());
 }
 
 #[tokio::test]
@@ -210,14 +206,6 @@ async fn a_repeated_idempotent_batch_is_written_once() {
     let gap = connection.produce("t", 0, at(5)).await;
     assert_eq!(gap.error_code, ErrorCode::OutOfOrderSequenceNumber.code());
     assert_eq!(connection.produce("t", 0, at(2)).await.base_offset, 2);
-}
-
-#[tokio::test]
-async fn transactional_ids_are_refused_for_now() {
-    let broker = Broker::start().await;
-    let ask = InitProducerIdRequest { transactional_id: Some(Str::from_static("tx")), ..Default::default() };
-    let answer = broker.connect().await.call(4, &ask).await;
-    assert_eq!(answer.error_code, ErrorCode::InvalidRequest.code());
 }
 
 #[tokio::test]
