@@ -223,8 +223,13 @@ async fn serve_one(
         Err(error) => return warn(error.cause(), &error),
     };
     let session = Arc::new(Session::new(listener, principal, bearer));
-    let connected =
-        Peer { address: peer, listener: name.clone(), connection: connection::next_number(), session, transactional_turn: Arc::default() };
+    let connected = Peer {
+        address: peer,
+        listener: name.clone(),
+        connection: connection::next_number(),
+        session,
+        transactional_turn: Arc::default(),
+    };
     match connection::run(broker, transport, connected, &stop).await {
         Ok(()) => tracing::trace!(%peer, "the connection ended"),
         Err(error) => warn(error.cause(), &error),
