@@ -9,19 +9,19 @@
 
 mod cli;
 mod demo;
+mod logging;
 mod output;
 mod progress;
 mod shipped;
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
-    log_to_stderr(cli.default_log_level());
+    // To standard error, so that standard output stays the command's answer.
+    logging::start(cli.log_format, cli.default_log_level());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&anyhow::Error::from(error).context("the async runtime does not start")),
@@ -57,17 +57,6 @@ fn one_line(error: &anyhow::Error) -> String {
         line.push_str(&words);
     }
     line
-}
-
-/// Logs go to standard error, so that standard output stays the command's answer. `STRATA_LOG` sets the filter.
-fn log_to_stderr(default_level: &str) {
-    let filter = EnvFilter::try_from_env("STRATA_LOG").unwrap_or_else(|_| EnvFilter::new(default_level));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
 }
 
 #[cfg(test)]

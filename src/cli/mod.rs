@@ -21,6 +21,7 @@ use clap::{Args, Parser, Subcommand};
 use strata_client::{Client, ClientOptions, Security};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::logging::LogFormat;
 use crate::output::{self, Output};
 
 /// A person who mistyped an address should hear of it before the coffee: how long to look for a broker.
@@ -42,6 +43,9 @@ pub struct Cli {
     /// How answers are printed.
     #[arg(long, short, global = true, value_enum, default_value_t)]
     output: Output,
+    /// How the log is written, to standard error; STRATA_LOG says how much of it.
+    #[arg(long, global = true, value_enum, default_value_t, env = "STRATA_LOG_FORMAT")]
+    pub log_format: LogFormat,
 }
 
 #[derive(Debug, Subcommand)]

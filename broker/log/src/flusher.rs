@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use strata_types::Offset;
@@ -29,6 +30,13 @@ pub struct Flusher {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// How often was flushed, and how long that took together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FlushStats {
+    pub rounds: u64,
+    pub time: Duration,
+}
+
 #[derive(Default)]
 struct Shared {
     queue: Mutex<Queue>,
@@ -42,6 +50,7 @@ struct Queue {
     waiting: Vec<Arc<Log>>,
     /// How many rounds are over.
     rounds: u64,
+    time: Duration,
     closing: bool,
 }
 
@@ -91,6 +100,12 @@ impl Flusher {
         }
     }
 
+    /// What was flushed so far.
+    pub fn stats(&self) -> FlushStats {
+        let queue = self.shared.queue.lock();
+        FlushStats { rounds: queue.rounds, time: queue.time }
+    }
+
     /// Flushes what was asked for, and ends the thread.
     pub fn close(&self) {
         self.shared.queue.lock().closing = true;
@@ -118,11 +133,13 @@ fn run(shared: &Shared, dir: &Path, listener: Option<&dyn LogListener>) {
             }
             std::mem::take(&mut queue.waiting)
         };
+        let began = Instant::now();
         let flushed = if round.len() < SYNC_TOGETHER_LOGS_MIN {
             round.iter().map(|log| log.flush()).collect()
         } else {
             flush_together(&round, dir)
         };
+        let took = began.elapsed();
         for (log, flushed) in round.iter().zip(flushed) {
             match (flushed, listener) {
                 (Ok(until), Some(listener)) => listener.durable(log, until),
@@ -132,6 +149,7 @@ fn run(shared: &Shared, dir: &Path, listener: Option<&dyn LogListener>) {
         }
         let mut queue = shared.queue.lock();
         queue.rounds += 1;
+        queue.time += took;
         shared.completed.notify_all();
         if queue.closing && queue.waiting.is_empty() {
             return;

@@ -43,7 +43,7 @@ pub use config::{
 };
 pub use error::{AppendError, ReadError, StorageError};
 pub use files::{FileCache, OPEN_FILES_MAX};
-pub use flusher::{Flusher, LogListener, SYNC_TOGETHER_LOGS_MIN};
+pub use flusher::{FlushStats, Flusher, LogListener, SYNC_TOGETHER_LOGS_MIN};
 pub use log::{
     Appended, Log, LogOptions, Read, Recovery, RecoveryReport, RetentionOutcome, SegmentInfo,
     TimestampAndOffset, Trust,

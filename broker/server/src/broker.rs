@@ -1,7 +1,7 @@
 //! What every request may need: the configuration, the metadata, the partitions, the coordinators.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use strata_coordinator::share::persister::PersisterShard;
 use strata_coordinator::{GroupShard, TransactionShard};
@@ -9,9 +9,10 @@ use strata_log::{LogCleaner, RemoteLog};
 use strata_metadata::controller::{self, TopicDefaults};
 use strata_metadata::{Image, MetadataRecord};
 use strata_protocol::Str;
+use strata_protocol::messages::create_topics_response::CreatableTopicResult;
 use strata_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
 use strata_quorum::{ProposeError, Quorum};
-use strata_types::{ErrorCode, NodeId, TimestampMs};
+use strata_types::{ErrorCode, NodeId, TimestampMs, TopicId};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -20,11 +21,14 @@ use crate::config::{Config, Endpoint};
 use crate::configs::Configs;
 use crate::coordinators::{Coordinators, Views};
 use crate::fetch_sessions::FetchSessions;
-use crate::net::Causes;
+use crate::metrics::Metrics;
+use crate::net::{Causes, Limits};
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
+use crate::quotas::{self, Mutations, Quotas};
 use crate::security::{Authorizer, Tokens};
 use crate::share::ShareGroups;
+use crate::telemetry::Telemetry;
 
 /// One running broker.
 pub(crate) struct Broker {
@@ -50,6 +54,12 @@ pub(crate) struct Broker {
     pub authorizer: Authorizer,
     /// `None`: there are no delegation tokens.
     pub tokens: Option<Tokens>,
+    pub quotas: Quotas,
+    /// Who may connect.
+    pub limits: Arc<Limits>,
+    pub metrics: Arc<Metrics>,
+    /// What clients tell of themselves.
+    pub telemetry: Telemetry,
     /// What was forbidden lately, for the log.
     pub denials: Causes,
     pub remote: Option<Arc<dyn RemoteLog>>,
@@ -66,6 +76,11 @@ pub(crate) fn now() -> TimestampMs {
 }
 
 impl Broker {
+    /// What quotas go by: milliseconds that pass evenly, whatever is done to the clock on the wall.
+    pub(crate) fn clock_ms(&self, now: Instant) -> i64 {
+        now.saturating_duration_since(self.metrics.started).as_millis() as i64
+    }
+
     /// The newest metadata.
     pub(crate) fn image(&self) -> Arc<Image> {
         self.quorum.image()
@@ -85,10 +100,19 @@ impl Broker {
         Ok(decided)
     }
 
-    /// Creates topics, whoever asks: a client, or the broker for itself.
+    /// Creates topics for the broker itself.
     pub(crate) async fn create_topics(
         &self,
         request: CreateTopicsRequest,
+    ) -> Result<CreateTopicsResponse, ErrorCode> {
+        self.create_topics_within(request, None).await
+    }
+
+    /// Creates topics, as many as the sender's quota allows.
+    pub(crate) async fn create_topics_within(
+        &self,
+        request: CreateTopicsRequest,
+        quota: Option<&mut Mutations<'_>>,
     ) -> Result<CreateTopicsResponse, ErrorCode> {
         let defaults = TopicDefaults {
             num_partitions: self.config.settings.num_partitions,
@@ -98,7 +122,18 @@ impl Broker {
         self.decide(move |image| {
             let rules = configs.rules(image);
             let mut ids = std::iter::repeat_with(Uuid::new_v4);
-            controller::create_topics(image, &request, &defaults, &rules, &mut ids, seed())
+            let (mut records, mut response) =
+                controller::create_topics(image, &request, &defaults, &rules, &mut ids, seed());
+            let refused = quota.map(|quota| quota.charge(image, &mut records)).unwrap_or_default();
+            for topic in response.topics.iter_mut().filter(|t| refused.contains(&TopicId(t.topic_id))) {
+                *topic = CreatableTopicResult {
+                    name: topic.name.clone(),
+                    error_code: ErrorCode::ThrottlingQuotaExceeded.into(),
+                    error_message: Some(Str::from_static(quotas::REFUSED)),
+                    ..Default::default()
+                };
+            }
+            (records, response)
         })
         .await
     }

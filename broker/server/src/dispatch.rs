@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use strata_protocol::messages::RequestHeader;
 use strata_protocol::{
     ApiKey, DecodeError, Decoder, Encoded, Message, Request, Str, decode_request_header, frame,
@@ -15,6 +16,8 @@ use strata_protocol::{
 
 use crate::api;
 use crate::broker::Broker;
+use crate::measured::{Measured, timed};
+use crate::quotas::Throttle;
 use crate::security::Session;
 
 /// What a connection sends back, or why not.
@@ -55,6 +58,10 @@ pub(crate) struct Peer {
     /// Held by a transactional produce request until its records are in the log: waiting for a transaction's coordinator
     /// must not let later ones overtake.
     pub transactional_turn: Arc<tokio::sync::Mutex<()>>,
+    /// For how long nothing more is read from it.
+    pub throttle: Arc<Throttle>,
+    /// Name and version of its software, once ApiVersions has told.
+    pub software: Arc<Mutex<Option<(Str, Str)>>>,
 }
 
 /// A request's surroundings.
@@ -63,6 +70,8 @@ pub(crate) struct Context {
     pub peer: Peer,
     pub version: i16,
     pub client_id: Option<Str>,
+    /// The request's size with its header.
+    pub request_bytes: usize,
 }
 
 /// One API key: how a request becomes its response.
@@ -158,6 +167,8 @@ pub(crate) static TABLE: &[Api] = &[
     Api::of::<api::list_transactions::ListTransactions>(),
     Api::of::<api::consumer_group_heartbeat::ConsumerGroupHeartbeat>(),
     Api::of::<api::consumer_group_describe::ConsumerGroupDescribe>(),
+    Api::of::<api::get_telemetry_subscriptions::GetTelemetrySubscriptions>(),
+    Api::of::<api::push_telemetry::PushTelemetry>(),
     Api::of::<api::list_config_resources::ListConfigResources>(),
     Api::of::<api::describe_topic_partitions::DescribeTopicPartitions>(),
     Api::of::<api::share_group_heartbeat::ShareGroupHeartbeat>(),
@@ -177,6 +188,24 @@ pub(crate) static TABLE: &[Api] = &[
     Api::of::<api::unregister_controller::UnregisterController>(),
 ];
 
+/// An API key and its versions, for the documentation.
+#[derive(Debug)]
+pub struct ServedApi {
+    pub key: ApiKey,
+    pub versions: RangeInclusive<i16>,
+    /// What ApiVersions tells clients.
+    pub advertised: RangeInclusive<i16>,
+}
+
+/// Every API key that this broker serves, in the order of the numbers.
+pub fn served_apis() -> impl Iterator<Item = ServedApi> {
+    TABLE.iter().map(|api| ServedApi {
+        key: api.key,
+        versions: api.versions.clone(),
+        advertised: api.advertised.clone(),
+    })
+}
+
 /// Decodes a frame and starts its handler; nothing of it has run yet.
 pub(crate) fn start(
     broker: &Arc<Broker>,
@@ -186,6 +215,7 @@ pub(crate) fn start(
     if let Some(answer) = peer.session.bare(broker, &frame) {
         return Ok(Box::pin(std::future::ready(answer)));
     }
+    let request_bytes = frame.len();
     let mut decoder = Decoder::new(frame);
     let malformed = |error: DecodeError| Refusal::close("malformed", format!("a malformed request: {error}"));
     let header = decode_request_header(&mut decoder).map_err(|error| match error {
@@ -211,7 +241,7 @@ pub(crate) fn start(
             format!("{} has no version {version} here", api.key),
         ));
     }
-    let cx = Context { broker: broker.clone(), peer: peer.clone(), version, client_id };
+    let cx = Context { broker: broker.clone(), peer: peer.clone(), version, client_id, request_bytes };
     (api.start)(cx, correlation_id, decoder).map_err(malformed)
 }
 
@@ -223,9 +253,13 @@ fn start_with<H: Handler>(
     let version = cx.version;
     // Bytes that follow the request are let be, as in Kafka: librdkafka sends some.
     let request = H::Request::decode(&mut decoder, version)?;
+    let measured = Measured::of(&cx);
     Ok(Box::pin(async move {
         let session = is_sasl(H::Request::KEY).then(|| cx.peer.session.clone());
-        let response = H::handle(cx, request).await?;
+        let (handled, busy) = timed(H::handle(cx, request)).await;
+        measured.count(H::Request::KEY, busy, &handled);
+        let mut response = handled?;
+        measured.charge(busy, &mut response);
         let answer = encode::<H::Request>(correlation_id, version, &response)?;
         match session.as_ref().and_then(|session| session.failure()) {
             Some(why) => Err(Refusal::Last { answer, cause: "authentication", what: why.to_owned() }),

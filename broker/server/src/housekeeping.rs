@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use strata_coordinator::GroupRequest;
 use strata_log::RetentionLimits;
-use strata_metadata::Image;
+use strata_metadata::{Changes, ConfigResource, Image};
 use strata_protocol::Str;
 use strata_types::{TopicId, TopicName};
 use tokio::time::{MissedTickBehavior, interval_at};
@@ -126,7 +126,7 @@ async fn follow(broker: Arc<Broker>, mut seen: Arc<Image>) {
             let deleted = blocking({
                 let (broker, seen, new) = (broker.clone(), seen.clone(), new.clone());
                 move || {
-                    reconfigure(&broker, &new);
+                    reconfigure(&broker, &seen, &new);
                     broker.partitions.follow(&seen, &new, &broker.configs)
                 }
             })
@@ -146,7 +146,16 @@ async fn follow(broker: Arc<Broker>, mut seen: Arc<Image>) {
 }
 
 /// Settings of the broker's parts may have changed.
-fn reconfigure(broker: &Broker, image: &Image) {
+fn reconfigure(broker: &Broker, seen: &Image, image: &Image) {
+    let changes = Changes::between(seen, image);
+    if changes.client_quotas {
+        broker.quotas.follow(image);
+    }
+    let is_brokers =
+        |set: &ConfigResource| matches!(set, ConfigResource::Broker(_) | ConfigResource::BrokerDefault);
+    if changes.configs.iter().any(is_brokers) {
+        broker.limits.follow(&broker.configs, image);
+    }
     if let Err(error) = broker.cleaner.reconfigure(cleaner::options(&broker.configs, image)) {
         tracing::error!("the cleaner does not start again: {error}");
     }

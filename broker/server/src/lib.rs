@@ -22,16 +22,21 @@ mod fetch_sessions;
 mod housekeeping;
 mod internal;
 mod markers;
+mod loggers;
+mod measured;
+mod metrics;
 mod net;
 mod partition;
 mod partitions;
 mod producer_ids;
+mod quotas;
 mod read;
 mod security;
 mod server;
 mod share;
-#[allow(dead_code, reason = "the API files that ask are being written")]
 mod telemetry;
 mod verification;
 
+pub use dispatch::{ServedApi, served_apis};
+pub use loggers::{LogLevels, ROOT, set_log_levels};
 pub use server::{Server, StartError};

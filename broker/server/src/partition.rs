@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -40,6 +40,15 @@ pub(crate) struct Partition {
     gone: AtomicBool,
     /// Told of moves of archived partitions.
     archiver: Arc<Notify>,
+    pub stats: PartitionStats,
+}
+
+/// What went in and out since the broker took the partition over.
+#[derive(Debug, Default)]
+pub(crate) struct PartitionStats {
+    pub messages_in: AtomicU64,
+    pub bytes_in: AtomicU64,
+    pub bytes_out: AtomicU64,
 }
 
 #[derive(Default)]
@@ -70,6 +79,7 @@ impl Partition {
             watchers: Mutex::default(),
             gone: AtomicBool::new(false),
             archiver,
+            stats: PartitionStats::default(),
         });
         // A leader knows from the start what is committed; all later moves it tells.
         let committed = partition.leader.lock().high_watermark();
@@ -142,7 +152,11 @@ impl Partition {
         origin: Origin,
         txn: TxnCheck,
     ) -> Result<Appended, AppendError> {
+        let bytes = batches.len() as u64;
         let appended = self.log.append_checked(batches, self.leader_epoch(), now, origin, txn)?;
+        let messages = appended.last_offset.0 - appended.first_offset.0 + 1;
+        self.stats.messages_in.fetch_add(messages.max(0) as u64, Ordering::Relaxed);
+        self.stats.bytes_in.fetch_add(bytes, Ordering::Relaxed);
         self.grown();
         Ok(appended)
     }

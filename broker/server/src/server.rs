@@ -31,11 +31,14 @@ use crate::coordinators::Coordinators;
 use crate::features;
 use crate::fetch_sessions::FetchSessions;
 use crate::housekeeping;
-use crate::net::{self, Bound, Causes};
+use crate::metrics::{self, Health};
+use crate::net::{self, Bound, Causes, Limits};
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
+use crate::quotas::{Quotas, Windows};
 use crate::security::{Authorizer, TlsError, Tokens};
 use crate::share::ShareGroups;
+use crate::telemetry::Telemetry;
 
 /// How long `shutdown` waits for connections to finish what they have in flight.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
@@ -59,6 +62,8 @@ pub enum StartError {
     Refused(ErrorCode),
     #[error("TLS cannot be spoken: {0}")]
     Tls(#[from] TlsError),
+    #[error("metrics cannot be served on {listener}: {error}")]
+    Metrics { listener: String, error: io::Error },
     #[error("starting was interrupted")]
     Interrupted,
 }
@@ -69,6 +74,8 @@ pub struct Server {
     local_addrs: Vec<SocketAddr>,
     connections: TaskTracker,
     stop: CancellationToken,
+    /// Answers until the very end; then it is known that the broker stops.
+    metrics: Option<metrics::Endpoint>,
 }
 
 impl Server {
@@ -78,6 +85,9 @@ impl Server {
         config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let configs = Configs::new(config.clone())?;
         let cluster_id = cluster_id(&config)?;
+        // Before everything that takes its time: whoever asks learns that the broker starts.
+        let health = Arc::<Health>::default();
+        let metrics = metrics_endpoint(&config, &health).await?;
         let bound = bind(&config)?;
         let partitions = Partitions::new(config.node_id);
         partitions.set_manager(open_logs(&config, &configs, partitions.clone()).await?);
@@ -85,7 +95,13 @@ impl Server {
         if started.is_err() {
             close_logs(&partitions).await;
         }
-        started
+        let mut started = started?;
+        health.serves(&started.broker);
+        if metrics.is_some() {
+            started.broker.tasks.spawn(metrics::follow_lag(started.broker.clone()));
+        }
+        started.metrics = metrics;
+        Ok(started)
     }
 
     async fn serve(
@@ -116,6 +132,12 @@ impl Server {
         })
         .await?;
         let cleaner = cleaner::start(&partitions, &configs, &image)?;
+        let names = config.listeners.iter().map(|listener| listener.bind.name.clone());
+        let limits = Limits::new(&configs, &image, names.collect());
+        let windows = Windows {
+            clients: config.settings.quota_window,
+            controller: config.settings.controller_quota_window,
+        };
         let broker = Arc::new(Broker {
             configs,
             cluster_id,
@@ -133,6 +155,10 @@ impl Server {
             fetch_sessions: FetchSessions::new(config.settings.fetch_session_slots_max),
             producer_ids: ProducerIds::default(),
             authorizer: Authorizer::new(config.security.authorizer.as_ref()),
+            quotas: Quotas::new(windows, &image),
+            limits,
+            metrics: Arc::default(),
+            telemetry: Telemetry::default(),
             denials: Causes::default(),
             tokens: config.security.tokens.as_ref().map(Tokens::new),
             remote,
@@ -147,12 +173,17 @@ impl Server {
         let local_addrs = bound.iter().map(|bound| bound.address).collect();
         net::serve(&broker, bound, &connections, &stop)?;
         tracing::info!(node = broker.node_id, cluster = %broker.cluster_id, listeners = ?local_addrs, "serving");
-        Ok(Self { broker, local_addrs, connections, stop })
+        Ok(Self { broker, local_addrs, connections, stop, metrics: None })
     }
 
     /// Where the first listener listens, with its real port.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addrs[0]
+    }
+
+    /// Where metrics and health are served, if they are.
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(|metrics| metrics.address)
     }
 
     /// What clients are told to connect to: `host:port` of every listener, by commas.
@@ -256,6 +287,18 @@ fn new_cluster_id() -> Str {
             return Str::from(id);
         }
     }
+}
+
+async fn metrics_endpoint(
+    config: &Config,
+    health: &Arc<Health>,
+) -> Result<Option<metrics::Endpoint>, StartError> {
+    let at = config.effective("strata.metrics.listener").unwrap_or_default();
+    if at.is_empty() {
+        return Ok(None);
+    }
+    let started = metrics::Endpoint::start(at, health.clone()).await;
+    started.map(Some).map_err(|error| StartError::Metrics { listener: at.to_owned(), error })
 }
 
 fn bind(config: &Config) -> Result<Vec<Bound>, StartError> {

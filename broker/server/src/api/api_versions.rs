@@ -35,6 +35,10 @@ impl Handler for ApiVersions {
                 ..Default::default()
             });
         }
+        if cx.version >= 3 {
+            let told = (request.client_software_name.detached(), request.client_software_version.detached());
+            *cx.peer.software.lock() = Some(told);
+        }
         if let Some(expected) = request.cluster_id.filter(|expected| *expected != cx.broker.cluster_id) {
             tracing::debug!(%expected, "a client looks for another cluster");
             return Ok(ApiVersionsResponse {
@@ -43,6 +47,8 @@ impl Handler for ApiVersions {
             });
         }
         let image = cx.broker.image();
+        // As in Kafka without a receiver: clients need not ask what nobody would look at.
+        let receives = cx.broker.config.effective("strata.metrics.listener").is_some_and(|at| !at.is_empty());
         let finalized = image.features().filter(|(_, level)| *level > 0);
         let supported_features = features::SUPPORTED.iter().map(|feature| SupportedFeatureKey {
             name: feature.name.into(),
@@ -52,7 +58,7 @@ impl Handler for ApiVersions {
             ..Default::default()
         });
         Ok(ApiVersionsResponse {
-            api_keys: TABLE.iter().map(row).collect(),
+            api_keys: TABLE.iter().filter(|api| receives || !is_telemetry(api.key)).map(row).collect(),
             supported_features: supported_features.collect(),
             finalized_features_epoch: image.next_offset().0.saturating_sub(1),
             finalized_features: finalized
@@ -66,6 +72,10 @@ impl Handler for ApiVersions {
             ..Default::default()
         })
     }
+}
+
+fn is_telemetry(key: ApiKey) -> bool {
+    matches!(key, ApiKey::GetTelemetrySubscriptions | ApiKey::PushTelemetry)
 }
 
 /// The answer to a version that we do not know.

@@ -40,7 +40,9 @@ impl Handler for CreateTopics {
             });
         }
         let names: Vec<_> = request.topics.iter().map(|topic| topic.name.clone()).collect();
-        let created = cx.broker.create_topics(request).await;
+        // Before v6 a client does not know of refusal by quota (KIP-599).
+        let mut quota = cx.mutations(cx.version >= 6);
+        let created = cx.broker.create_topics_within(request, Some(&mut quota)).await;
         let mut response = created.unwrap_or_else(|code| CreateTopicsResponse {
             topics: names
                 .into_iter()
@@ -60,6 +62,7 @@ impl Handler for CreateTopics {
             }
         }
         response.topics.extend(denied);
+        response.throttle_time_ms = cx.rest_after(&quota);
         Ok(response)
     }
 }

@@ -4,7 +4,7 @@
 
 use std::ops::RangeInclusive;
 
-use strata_metadata::controller;
+use strata_metadata::{Image, controller};
 use strata_protocol::Str;
 use strata_protocol::messages::delete_topics_request::DeleteTopicState;
 use strata_protocol::messages::delete_topics_response::DeletableTopicResult;
@@ -13,6 +13,7 @@ use strata_types::{ErrorCode, TopicId};
 
 use super::message;
 use crate::dispatch::{Context, Handler, Refusal};
+use crate::quotas::REFUSED;
 use crate::security::{Operation, Resource};
 
 pub(crate) struct DeleteTopics;
@@ -26,9 +27,23 @@ impl Handler for DeleteTopics {
             return Ok(refused(&request, ErrorCode::TopicDeletionDisabled));
         }
         let denied = take_denied(&cx, &mut request);
-        let decided = cx.broker.decide(|image| controller::delete_topics(image, &request)).await;
+        // Before v5 a client does not know of refusal by quota (KIP-599).
+        let mut quota = cx.mutations(cx.version >= 5);
+        let decide = |image: &Image| {
+            let (mut records, mut response) = controller::delete_topics(image, &request);
+            let refused_ids = quota.charge(image, &mut records);
+            for result in response.responses.iter_mut().filter(|result| result.error_code == 0) {
+                if refused_ids.contains(&TopicId(result.topic_id)) {
+                    result.error_code = ErrorCode::ThrottlingQuotaExceeded.into();
+                    result.error_message = message(REFUSED);
+                }
+            }
+            (records, response)
+        };
+        let decided = cx.broker.decide(decide).await;
         let mut response = decided.unwrap_or_else(|code| refused(&request, code));
         response.responses.extend(denied);
+        response.throttle_time_ms = cx.rest_after(&quota);
         Ok(response)
     }
 }

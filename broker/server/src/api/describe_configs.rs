@@ -16,14 +16,16 @@ use strata_types::{ErrorCode, TopicName};
 
 use super::message;
 use crate::broker::Broker;
-use crate::configs::{self, Described};
+use crate::configs::{self, Described, Source};
 use crate::dispatch::{Context, Handler, Refusal};
+use crate::loggers;
 use crate::security::Operation;
 
 pub(crate) struct DescribeConfigs;
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
+const BROKER_LOGGER: i8 = 8;
 const CLIENT_METRICS: i8 = 16;
 const GROUP: i8 = 32;
 
@@ -89,6 +91,11 @@ fn describe(
             let why = format!("this is broker {}; ask broker {name} for its own settings", broker.node_id);
             Err((ErrorCode::InvalidRequest, why))
         }
+        BROKER_LOGGER if name.parse() == Ok(broker.node_id) => Ok(loggers::describe()),
+        BROKER_LOGGER => {
+            let why = format!("Unexpected broker id, expected {}, but received {name}", broker.node_id);
+            Err((ErrorCode::InvalidRequest, why))
+        }
         CLIENT_METRICS if name.is_empty() => {
             Err((ErrorCode::InvalidRequest, "Client metrics subscription name must not be empty".to_owned()))
         }
@@ -104,7 +111,8 @@ fn describe(
 fn show(described: &Described, synonyms: bool, documentation: bool) -> DescribeConfigsResourceResult {
     let hidden = described.sensitive;
     let (value, source) = described.effective();
-    let all = described.said.iter().filter(|_| synonyms).map(|said| DescribeConfigsSynonym {
+    let has_synonyms = synonyms && source != Source::BrokerLogger;
+    let all = described.said.iter().filter(|_| has_synonyms).map(|said| DescribeConfigsSynonym {
         name: said.name.clone(),
         value: said.value.clone().filter(|_| !hidden),
         source: said.source as i8,

@@ -9,6 +9,7 @@
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use strata_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
@@ -21,6 +22,7 @@ use crate::broker::Broker;
 use crate::dispatch::{Context, Handler, Refusal};
 use crate::fetch_sessions::{Resolved, Told, TopicKey, Wanted};
 use crate::partition::Partition;
+use crate::quotas::Kind;
 use crate::read::{self, Limits, Outcome};
 use crate::security::{Access, Operation, Resource};
 
@@ -32,12 +34,14 @@ impl Handler for Fetch {
 
     async fn handle(cx: Context, request: Self::Request) -> Result<FetchResponse, Refusal> {
         let max_wait = Duration::from_millis(request.max_wait_ms.max(0) as u64);
+        let quota_bytes_max = cx.fetch_bytes_max().unwrap_or(usize::MAX);
         let query = Query {
             deadline: Instant::now() + max_wait,
-            bytes_min: usize::try_from(request.min_bytes).unwrap_or(0),
+            bytes_min: usize::try_from(request.min_bytes).unwrap_or(0).min(quota_bytes_max),
             bytes_max: usize::try_from(request.max_bytes)
                 .unwrap_or(0)
-                .min(cx.broker.config.settings.fetch_bytes_max),
+                .min(cx.broker.config.settings.fetch_bytes_max)
+                .min(quota_bytes_max),
             committed: request.isolation_level == 1,
             from_follower: request.replica_id.max(request.replica_state.replica_id) >= 0,
         };
@@ -57,6 +61,21 @@ impl Handler for Fetch {
         };
         let found: Vec<Found> = resolved.wanted.iter().map(find).collect();
         let outcomes = query.run(&cx.broker, &resolved.wanted, &found).await;
+        let bytes: usize = outcomes.iter().map(Outcome::bytes).sum();
+        if !from_follower {
+            let throttle_time_ms = cx.charge(Kind::Fetch, bytes as f64);
+            if throttle_time_ms > 0 {
+                // The client gets nothing now, asks again, and pays then (KIP-219).
+                cx.refund(Kind::Fetch, bytes as f64);
+                let session_id = resolved.session_id();
+                return Ok(FetchResponse { throttle_time_ms, session_id, ..Default::default() });
+            }
+        }
+        for (partition, outcome) in found.iter().zip(&outcomes) {
+            if let Ok(partition) = partition {
+                partition.stats.bytes_out.fetch_add(outcome.bytes() as u64, Ordering::Relaxed);
+            }
+        }
         Ok(respond(&resolved, outcomes))
     }
 }

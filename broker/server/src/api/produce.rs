@@ -32,6 +32,7 @@ use crate::broker;
 use crate::dispatch::{Context, Handler, Refusal};
 use crate::internal;
 use crate::partition::Partition;
+use crate::quotas::Kind;
 use crate::security::{Operation, Resource};
 use crate::verification::{self, Expects};
 
@@ -67,6 +68,8 @@ impl Handler for Produce {
                 }
             }
         };
+        // The records are in the log; it is the next request that waits (KIP-219).
+        let throttle_time_ms = cx.charge(Kind::Produce, cx.request_bytes as f64);
         match acks {
             0 => return Err(silence_or_close(&responses)),
             -1 => {
@@ -80,7 +83,7 @@ impl Handler for Produce {
             }
             _ => {}
         }
-        Ok(ProduceResponse { responses, ..Default::default() })
+        Ok(ProduceResponse { responses, throttle_time_ms, ..Default::default() })
     }
 }
 

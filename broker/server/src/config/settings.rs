@@ -6,6 +6,7 @@ use strata_coordinator::{ConsumerConfig, MigrationPolicy, ShareConfig};
 
 use super::Values;
 use super::value::parse_boolean;
+use crate::quotas::Window;
 
 /// What the broker's parts go by. Names are Kafka's, with the unit where Kafka's lack it.
 #[derive(Debug, Clone)]
@@ -13,9 +14,8 @@ pub struct Settings {
     pub add_partitions_to_txn_retry_backoff_max_ms: i64,
     pub auto_create_topics_enable: bool,
     pub broker_rack: Option<String>,
-    pub connections_max: usize,
     pub connections_max_idle: Duration,
-    pub connections_per_ip_max: usize,
+    pub(crate) controller_quota_window: Window,
     pub default_replication_factor: i16,
     pub delete_topic_enable: bool,
     pub fetch_bytes_max: usize,
@@ -41,6 +41,7 @@ pub struct Settings {
     pub offsets_topic_replication_factor: i16,
     pub offsets_topic_segment_bytes: i64,
     pub open_files_max: usize,
+    pub(crate) quota_window: Window,
     pub remote_list_offsets_timeout: Duration,
     pub request_bytes_max: usize,
     pub request_partitions_max: usize,
@@ -66,6 +67,7 @@ pub struct Settings {
     pub transaction_state_log_segment_bytes: i64,
     pub transaction_two_phase_commit_enable: bool,
     pub transactional_id_expiration_ms: i64,
+    pub telemetry_bytes_max: usize,
 }
 
 impl Settings {
@@ -76,9 +78,8 @@ impl Settings {
                 .number("add.partitions.to.txn.retry.backoff.max.ms"),
             auto_create_topics_enable: get.flag("auto.create.topics.enable"),
             broker_rack: values.given("broker.rack").map(str::to_owned),
-            connections_max: get.size("max.connections"),
             connections_max_idle: get.millis("connections.max.idle.ms"),
-            connections_per_ip_max: get.size("max.connections.per.ip"),
+            controller_quota_window: get.window("controller.quota.window"),
             default_replication_factor: get.narrow("default.replication.factor") as i16,
             delete_topic_enable: get.flag("delete.topic.enable"),
             fetch_bytes_max: get.size("fetch.max.bytes"),
@@ -103,6 +104,7 @@ impl Settings {
             offsets_topic_replication_factor: get.narrow("offsets.topic.replication.factor") as i16,
             offsets_topic_segment_bytes: get.number("offsets.topic.segment.bytes"),
             open_files_max: get.size("strata.open.files.max"),
+            quota_window: get.window("quota.window"),
             remote_list_offsets_timeout: get.millis("remote.list.offsets.request.timeout.ms"),
             request_bytes_max: get.size("socket.request.max.bytes"),
             request_partitions_max: get.size("max.request.partition.size.limit"),
@@ -112,6 +114,7 @@ impl Settings {
             share_partition_record_locks_max: get.narrow("group.share.partition.max.record.locks"),
             share_record_lock_duration_ms: get.narrow("group.share.record.lock.duration.ms"),
             share_sessions_max: get.size("group.share.max.share.sessions"),
+            telemetry_bytes_max: get.size("telemetry.max.bytes"),
             share_state_topic_min_isr: get.narrow("share.coordinator.state.topic.min.isr") as i16,
             share_state_topic_num_partitions: get.narrow("share.coordinator.state.topic.num.partitions"),
             share_state_topic_replication_factor: get
@@ -205,6 +208,13 @@ impl Get<'_> {
 
     fn size(&self, name: &str) -> usize {
         self.number(name).try_into().unwrap_or_default()
+    }
+
+    fn window(&self, name: &str) -> Window {
+        Window {
+            samples: self.size(&format!("{name}.num")),
+            length_ms: self.number(&format!("{name}.size.seconds")).saturating_mul(1000),
+        }
     }
 
     /// A negative time is none at all: the task or limit is off.

@@ -114,8 +114,8 @@ fn every_setting_that_the_code_reads_has_a_default() {
     // A name that is not in the table would read as zero; those for which zero is no value show that none is.
     let settings = load("").unwrap().settings;
     let numbers = [
-        settings.connections_max,
-        settings.connections_per_ip_max,
+        settings.controller_quota_window.samples,
+        settings.controller_quota_window.length_ms as usize,
         settings.default_replication_factor as usize,
         settings.fetch_bytes_max,
         settings.fetch_session_slots_max,
@@ -133,6 +133,8 @@ fn every_setting_that_the_code_reads_has_a_default() {
         settings.offsets_topic_replication_factor as usize,
         settings.offsets_topic_segment_bytes as usize,
         settings.open_files_max,
+        settings.quota_window.samples,
+        settings.quota_window.length_ms as usize,
         settings.request_partitions_max,
         settings.requests_in_flight_max,
     ];

@@ -19,12 +19,11 @@ use strata_metadata::{ConfigResource, Image};
 use strata_protocol::Str;
 use strata_types::TopicName;
 
-pub(crate) use self::rules::Rules;
+pub(crate) use self::rules::{Rules, connections_per_ip};
 use crate::config::{Config, Key, Update, broker_key, broker_keys, broker_synonyms};
 
 /// Where a value comes from, by the number on the wire (KIP-226).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(dead_code, reason = "the code that asks is being written")]
 pub(crate) enum Source {
     Topic = 1,
     Broker = 2,
@@ -49,7 +48,7 @@ pub(crate) struct Described {
     pub name: Str,
     pub said: Vec<Said>,
     /// What counts when nothing is said.
-    default: Option<&'static str>,
+    pub default: Option<&'static str>,
     pub type_code: i8,
     pub read_only: bool,
     pub sensitive: bool,
@@ -203,7 +202,6 @@ impl Configs {
         described.chain(foreign(&dynamic)).collect()
     }
 
-    #[allow(dead_code, reason = "the code that asks is being written")]
     /// What counts for one of this broker's listeners: its own value of the setting, if it has one.
     pub(crate) fn listener_value(&self, image: &Image, listener: &str, name: &str) -> Option<Str> {
         let own = format!("listener.name.{}.{name}", listener.to_lowercase());

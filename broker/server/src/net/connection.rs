@@ -122,6 +122,10 @@ async fn read(
         }
         reader.limit(peer.session.unauthenticated_frame_bytes_max());
         let next = async {
+            // Who is over a quota is not read from (KIP-219). A request that is being worked on may still prolong it.
+            while let Some(until) = peer.throttle.until(std::time::Instant::now()) {
+                tokio::time::sleep_until(until.into()).await;
+            }
             let Ok(place) = queue.reserve().await else { return Ok(None) };
             Ok(Some((place, reader.next(stream, || state.touch()).await?)))
         };

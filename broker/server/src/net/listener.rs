@@ -1,20 +1,17 @@
 //! A listening socket: accepts connections within the limits, and hands each a task.
 
-use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
 use strata_protocol::Str;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::causes::Causes;
+use super::limits::{Limits, Place, TooMany};
 use super::transport::Transport;
 use super::{connection, handshake};
 use crate::broker::Broker;
@@ -81,55 +78,6 @@ fn bind_to(address: SocketAddr, backlog: i32) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// What all listeners share.
-pub(crate) struct Limits {
-    connections: Arc<Semaphore>,
-    per_ip: Mutex<HashMap<IpAddr, usize>>,
-    per_ip_max: usize,
-    causes: Causes,
-}
-
-impl Limits {
-    fn new(broker: &Broker) -> Arc<Self> {
-        let settings = &broker.config.settings;
-        Arc::new(Self {
-            connections: Arc::new(Semaphore::new(settings.connections_max.min(Semaphore::MAX_PERMITS))),
-            per_ip: Mutex::default(),
-            per_ip_max: settings.connections_per_ip_max,
-            causes: Causes::default(),
-        })
-    }
-
-    fn admit(self: &Arc<Self>, ip: IpAddr, permit: OwnedSemaphorePermit) -> Option<Admitted> {
-        let mut per_ip = self.per_ip.lock();
-        let count = per_ip.entry(ip).or_default();
-        if *count >= self.per_ip_max {
-            return None;
-        }
-        *count += 1;
-        Some(Admitted { limits: self.clone(), ip, _permit: permit })
-    }
-}
-
-/// A connection's place within the limits, given back when dropped.
-struct Admitted {
-    limits: Arc<Limits>,
-    ip: IpAddr,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        let mut per_ip = self.limits.per_ip.lock();
-        if let Some(count) = per_ip.get_mut(&self.ip) {
-            *count -= 1;
-            if *count == 0 {
-                per_ip.remove(&self.ip);
-            }
-        }
-    }
-}
-
 /// Accepts on every listener until `stop`; connections run as tasks of `tasks`.
 ///
 /// # Errors
@@ -140,7 +88,7 @@ pub(crate) fn serve(
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) -> Result<(), TlsError> {
-    let limits = Limits::new(broker);
+    let limits = &broker.limits;
     let mut entrances = Vec::with_capacity(bound.len());
     for Bound { listener, advertised, .. } in &bound {
         let tls = match listener.protocol.is_tls() {
@@ -171,16 +119,28 @@ async fn accept(
 ) {
     loop {
         // As in Kafka, a full house lets new ones wait outside.
-        let Ok(permit) = limits.connections.clone().acquire_owned().await else { return };
+        let mut place = limits.place(&entrance.name).await;
         match socket.accept().await {
-            Ok((stream, peer)) => match limits.admit(peer.ip().to_canonical(), permit) {
-                Some(place) => {
+            Ok((stream, peer)) => match limits.admit(&mut place, peer.ip().to_canonical(), &broker.quotas) {
+                Ok(pause) => {
                     let (broker, stop) = (broker.clone(), stop.clone());
                     tasks.spawn(serve_one(broker, stream, peer, entrance.clone(), place, stop));
+                    if !pause.is_zero() {
+                        tokio::time::sleep(pause).await;
+                    }
                 }
-                None => limits
+                Err(TooMany::OfAddress) => limits
                     .causes
                     .warn("max.connections.per.ip", &format_args!("{peer} has too many connections")),
+                Err(TooMany::Lately(wait)) => {
+                    let what = format_args!("{peer} makes too many connections");
+                    limits.causes.warn("connection_creation_rate", &what);
+                    // It keeps its place until then, so that the waiting ones are bounded too.
+                    let stop = stop.clone();
+                    tasks.spawn(async move {
+                        let _ = (stop.run_until_cancelled(tokio::time::sleep(wait)).await, stream, place);
+                    });
+                }
             },
             Err(error) => {
                 limits.causes.warn("accept", &format_args!("a connection could not be accepted: {error}"));
@@ -195,7 +155,7 @@ async fn serve_one(
     stream: TcpStream,
     peer: SocketAddr,
     entrance: Arc<Entrance>,
-    place: Admitted,
+    place: Place,
     stop: CancellationToken,
 ) {
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
@@ -229,6 +189,8 @@ async fn serve_one(
         connection: connection::next_number(),
         session,
         transactional_turn: Arc::default(),
+        throttle: Arc::default(),
+        software: Arc::default(),
     };
     match connection::run(broker, transport, connected, &stop).await {
         Ok(()) => tracing::trace!(%peer, "the connection ended"),

@@ -11,9 +11,11 @@ mod causes;
 mod connection;
 mod frame;
 mod handshake;
+mod limits;
 mod listener;
 mod transport;
 mod writer;
 
 pub(crate) use causes::Causes;
+pub(crate) use limits::Limits;
 pub(crate) use listener::{Bound, serve};

@@ -183,7 +183,7 @@ async fn a_broker_describes_itself_and_hides_passwords() {
 async fn other_resources_have_no_settings_here() {
     let broker = Broker::start().await;
     let mut connection = broker.connect().await;
-    for (resource_type, resource_name) in [(BROKER, "2"), (8, "1"), (0, "x"), (TOPIC, "nope"), (TOPIC, "..")]
+    for (resource_type, resource_name) in [(BROKER, "2"), (8, "2"), (0, "x"), (TOPIC, "nope"), (TOPIC, "..")]
     {
         let resource = DescribeConfigsResource {
             resource_type,
