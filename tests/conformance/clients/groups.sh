@@ -10,12 +10,16 @@ title() { echo "== $*"; }
 # Ids and addresses that differ each time; columns are padded to their width.
 plain() {
   sed -E 's/127.0.0.1:[0-9]+/BROKER/; s/console-consumer-[0-9a-f]{8}-[0-9a-f-]+/MEMBER/g; s/(^| )[A-Za-z0-9_-]{22}( |$)/\1MEMBER\2/g; s/[[:space:]]+/ /g' |
-    grep -v '^ *$\|^.20[0-9-]* .* WARN ' | sort
+    { grep -v '^ *$\|^.20[0-9-]* .* WARN ' || true; } | sort
 }
 groups() { (call kafka-consumer-groups "$@" 2>&1 || true) | grep -v '^\s*at ' | plain; }
 # until_state GROUP STATE
 until_state() {
-  for _ in $(seq 30); do groups --describe --group "$1" --state | grep -q " $2 " && return; done
+  local _ said
+  for _ in $(seq 30); do
+    said=$(groups --describe --group "$1" --state)
+    [[ $said != *" $2 "* ]] || return 0
+  done
   die "the group $1 does not become $2"
 }
 
