@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use strata_coordinator::GroupRequest;
 use strata_log::RetentionLimits;
-use strata_metadata::{Changes, ConfigResource, Image};
+use strata_metadata::{Changes, ConfigResource, Image, controller};
 use strata_protocol::Str;
 use strata_types::{TopicId, TopicName};
 use tokio::time::{MissedTickBehavior, interval_at};
@@ -44,11 +44,25 @@ pub(crate) fn start(broker: &Arc<Broker>, image: Arc<Image>) {
     });
     every(broker, FLUSH_INTERVAL, |broker| async move { broker.partitions.flush_overdue() });
     every(broker, share::upkeep::PRUNE_INTERVAL, share::upkeep::prune);
+    if let Some(tokens) = &broker.config.security.tokens {
+        every(broker, tokens.check_interval, sweep_tokens);
+    }
     every(broker, settings.retention_check_interval, |broker| async move {
         for partition in broker.partitions.all() {
             enforce_retention(&broker, &partition).await;
         }
     });
+}
+
+/// Removes the delegation tokens that have expired. Until then they are only no longer taken.
+async fn sweep_tokens(broker: Arc<Broker>) {
+    let now_ms = now();
+    if broker.image().delegation_tokens().any(|token| token.is_expired(now_ms)) {
+        let swept = broker.decide(|image| controller::sweep_delegation_tokens(image, now_ms)).await;
+        if let Err(code) = swept {
+            tracing::warn!(%code, "expired delegation tokens could not be removed");
+        }
+    }
 }
 
 /// Runs `task` at every interval, until the broker stops.

@@ -76,3 +76,49 @@ fn usable<'a>(
     }
     Ok(token)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn apply(image: &mut Image, records: &[crate::MetadataRecord]) {
+        records.iter().for_each(|record| image.apply(record).expect("a record of ours"));
+    }
+
+    fn token(id: &str, expires_ms: i64) -> DelegationToken {
+        DelegationToken {
+            token_id: id.into(),
+            owner: "User:o".into(),
+            requester: "User:q".into(),
+            renewers: vec!["User:r".into()],
+            issued_ms: 0,
+            max_ms: 100,
+            expires_ms,
+        }
+    }
+
+    #[test]
+    fn a_token_lives_until_it_expires_is_ended_or_swept() {
+        let mut image = Image::default();
+        for made in [token("a", 10), token("b", 50)] {
+            let (records, created) = create_delegation_token(&image, &made);
+            assert_eq!(created, Ok(()));
+            apply(&mut image, &records);
+        }
+        let renew = |image: &Image, who, now| renew_delegation_token(image, "a", who, (now, 500));
+        assert_eq!(renew(&image, "User:q", 5).1, Err(ErrorCode::DelegationTokenOwnerMismatch));
+        assert_eq!(renew(&image, "User:r", 11).1, Err(ErrorCode::DelegationTokenExpired));
+        let (records, until) = renew(&image, "User:r", 5);
+        assert_eq!(until, Ok(100), "no renewal leads beyond the end");
+        apply(&mut image, &records);
+
+        apply(&mut image, &sweep_delegation_tokens(&image, 60).0);
+        assert!(image.delegation_token("a").is_some() && image.delegation_token("b").is_none());
+        let (records, ended) = expire_delegation_token(&image, "a", "User:o", (60, -1));
+        assert_eq!(ended, Ok(-1));
+        apply(&mut image, &records);
+        assert_eq!(image.delegation_tokens().count(), 0);
+        let gone = expire_delegation_token(&image, "a", "User:o", (60, -1)).1;
+        assert_eq!(gone, Err(ErrorCode::DelegationTokenNotFound));
+    }
+}

@@ -76,3 +76,18 @@ pub(super) fn random<const N: usize>() -> [u8; N] {
     SystemRandom::new().fill(&mut bytes).expect("the machine has a random source");
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Both sides are hashed to one length and compared as a whole: neither how long a guess is nor how much of it is right
+    /// changes what is computed. A clock could only show that by chance; what is shown is that nothing is cut short.
+    #[test]
+    fn cve_2021_38153_secrets_are_compared_as_a_whole() {
+        assert!(secrets_equal(b"secret", b"secret") && secrets_equal(b"", b""));
+        for guess in ["", "s", "secreT", "Secret", "secret ", "secretsecret", "secret\0"] {
+            assert!(!secrets_equal(guess.as_bytes(), b"secret"), "{guess:?}");
+        }
+    }
+}
