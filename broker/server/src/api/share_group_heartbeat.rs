@@ -40,6 +40,6 @@ fn check(cx: &Context, request: &ShareGroupHeartbeatRequest) -> Result<(), Error
     }
     let access = cx.access();
     access.check(Operation::Read, Resource::Group(&request.group_id))?;
-    let topics = request.subscribed_topic_names.iter().flatten();
-    topics.map(|topic| access.check(Operation::Describe, Resource::Topic(topic))).collect()
+    let mut topics = request.subscribed_topic_names.iter().flatten();
+    topics.try_for_each(|topic| access.check(Operation::Describe, Resource::Topic(topic)))
 }

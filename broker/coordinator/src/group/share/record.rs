@@ -88,11 +88,7 @@ pub(in crate::group) fn replay(state: &mut GroupsState, record: &GroupRecord) {
                 group.core.metadata_hash = value.metadata_hash;
             }
         }
-        GroupRecord::ShareGroup { key, value: None } => {
-            if state.existing_mut::<ShareGroup>(&key.group_id).is_some() {
-                state.groups.remove(&key.group_id);
-            }
-        }
+        GroupRecord::ShareGroup { key, value: None } => forget_group(state, &key.group_id),
         GroupRecord::ShareMember { key, value: Some(value) } => {
             update_member(state, &key.group_id, &key.member_id, true, |member| member.with_metadata(value));
         }
@@ -140,6 +136,12 @@ pub(in crate::group) fn replay(state: &mut GroupsState, record: &GroupRecord) {
             }
         }
         _ => {}
+    }
+}
+
+fn forget_group(state: &mut GroupsState, group: &Str) {
+    if state.existing_mut::<ShareGroup>(group).is_some() {
+        state.groups.remove(group);
     }
 }
 
