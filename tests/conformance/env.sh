@@ -33,6 +33,9 @@ tool_class() {
     kafka-log-dirs) echo org.apache.kafka.tools.LogDirsCommand ;;
     kafka-metadata-quorum) echo org.apache.kafka.tools.MetadataQuorumCommand ;;
     kafka-reassign-partitions) echo org.apache.kafka.tools.reassign.ReassignPartitionsCommand ;;
+    kafka-groups) echo org.apache.kafka.tools.GroupsCommand ;;
+    kafka-streams-application-reset) echo org.apache.kafka.tools.StreamsResetter ;;
+    kafka-streams-groups) echo org.apache.kafka.tools.streams.StreamsGroupCommand ;;
     kafka-storage) echo kafka.tools.StorageTool ;;
     *) die "no such tool: $1" ;;
   esac

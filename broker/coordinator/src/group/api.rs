@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use strata_protocol::Str;
 use strata_protocol::messages::consumer_group_describe_response::DescribedGroup as ConsumerDescribedGroup;
+use strata_protocol::messages::create_topics_request::CreatableTopic;
 use strata_protocol::messages::delete_groups_response::DeletableGroupResult;
 use strata_protocol::messages::describe_groups_response::DescribedGroup;
 use strata_protocol::messages::leave_group_response::MemberResponse;
@@ -13,11 +14,13 @@ use strata_protocol::messages::offset_commit_response::{
 };
 use strata_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use strata_protocol::messages::offset_fetch_response::OffsetFetchResponseGroup;
+use strata_protocol::messages::streams_group_describe_response::DescribedGroup as StreamsDescribedGroup;
 use strata_protocol::messages::{
     ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, HeartbeatRequest, HeartbeatResponse,
     JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, ListGroupsRequest,
-    OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse, SyncGroupRequest,
-    SyncGroupResponse, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
+    OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse,
+    StreamsGroupHeartbeatRequest, StreamsGroupHeartbeatResponse, SyncGroupRequest, SyncGroupResponse,
+    TxnOffsetCommitRequest, TxnOffsetCommitResponse,
 };
 use strata_types::{ErrorCode, PartitionId, VerificationGuard};
 use uuid::Uuid;
@@ -65,6 +68,13 @@ pub enum GroupRequest {
         access: Option<Arc<dyn TopicAccess>>,
     },
     ConsumerGroupDescribe {
+        group_ids: Vec<Str>,
+    },
+    StreamsGroupHeartbeat {
+        request: StreamsGroupHeartbeatRequest,
+        client: ClientContext,
+    },
+    StreamsGroupDescribe {
         group_ids: Vec<Str>,
     },
     /// Every topic has its name, whatever the version; its id too where that is known.
@@ -116,6 +126,8 @@ pub enum GroupResponse {
     Leave(LeaveGroupResponse),
     ConsumerGroupHeartbeat(ConsumerGroupHeartbeatResponse),
     ConsumerGroupDescribe(Vec<ConsumerDescribedGroup>),
+    StreamsGroupHeartbeat(Box<StreamsHeartbeat>),
+    StreamsGroupDescribe(Vec<StreamsDescribedGroup>),
     OffsetCommit(OffsetCommitResponse),
     TxnOffsetCommit(TxnOffsetCommitResponse),
     EndTransaction(ErrorCode),
@@ -126,6 +138,25 @@ pub enum GroupResponse {
     Share(ShareResponse),
     OffsetDelete(OffsetDeleteResponse),
     PartitionsDeleted(ErrorCode),
+}
+
+/// The answer to a StreamsGroupHeartbeat, and what the shell does beside.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StreamsHeartbeat {
+    pub response: StreamsGroupHeartbeatResponse,
+    /// The application's internal topics that are to be created.
+    pub missing_topics: Vec<CreatableTopic>,
+}
+
+impl StreamsHeartbeat {
+    pub(super) fn refused(code: ErrorCode, message: Option<Str>) -> Self {
+        let response = StreamsGroupHeartbeatResponse {
+            error_code: code as i16,
+            error_message: message,
+            ..Default::default()
+        };
+        Self { response, missing_topics: Vec::new() }
+    }
 }
 
 /// The answer `code` in the shape that `request` asks for.
@@ -147,6 +178,12 @@ pub fn refusal(request: &GroupRequest, code: ErrorCode) -> GroupResponse {
         }
         GroupRequest::ConsumerGroupDescribe { group_ids } => GroupResponse::ConsumerGroupDescribe(
             group_ids.iter().map(|group_id| consumer_describe_error(group_id.clone(), code)).collect(),
+        ),
+        GroupRequest::StreamsGroupHeartbeat { .. } => {
+            GroupResponse::StreamsGroupHeartbeat(Box::new(StreamsHeartbeat::refused(code, None)))
+        }
+        GroupRequest::StreamsGroupDescribe { group_ids } => GroupResponse::StreamsGroupDescribe(
+            group_ids.iter().map(|group_id| streams_describe_error(group_id.clone(), code, None)).collect(),
         ),
         GroupRequest::OffsetCommit { request, .. } => {
             GroupResponse::OffsetCommit(commit_error(request, code))
@@ -183,6 +220,12 @@ pub(super) fn failed(response: GroupResponse, code: ErrorCode) -> GroupResponse 
         }
         GroupResponse::ConsumerGroupDescribe(groups) => GroupResponse::ConsumerGroupDescribe(
             groups.into_iter().map(|group| consumer_describe_error(group.group_id, code)).collect(),
+        ),
+        GroupResponse::StreamsGroupHeartbeat(_) => {
+            GroupResponse::StreamsGroupHeartbeat(Box::new(StreamsHeartbeat::refused(code, None)))
+        }
+        GroupResponse::StreamsGroupDescribe(groups) => GroupResponse::StreamsGroupDescribe(
+            groups.into_iter().map(|group| streams_describe_error(group.group_id, code, None)).collect(),
         ),
         GroupResponse::OffsetCommit(mut response) => {
             for partition in response.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
@@ -265,4 +308,12 @@ fn consumer_heartbeat_error(code: ErrorCode) -> ConsumerGroupHeartbeatResponse {
 
 fn consumer_describe_error(group_id: Str, code: ErrorCode) -> ConsumerDescribedGroup {
     ConsumerDescribedGroup { group_id, error_code: code as i16, ..Default::default() }
+}
+
+pub(super) fn streams_describe_error(
+    group_id: Str,
+    code: ErrorCode,
+    message: Option<Str>,
+) -> StreamsDescribedGroup {
+    StreamsDescribedGroup { group_id, error_code: code as i16, error_message: message, ..Default::default() }
 }

@@ -13,6 +13,7 @@ pub struct GroupConfig {
     pub group_max_size: i32,
     pub consumer: ConsumerConfig,
     pub share: ShareConfig,
+    pub streams: StreamsConfig,
     /// `offset.metadata.max.bytes`. Kafka counts UTF-16 units, whatever the name says, and so do we.
     pub offset_metadata_max_bytes: usize,
     /// `offsets.retention.minutes`, in milliseconds.
@@ -43,6 +44,7 @@ impl Default for GroupConfig {
             group_max_size: i32::MAX,
             consumer: ConsumerConfig::default(),
             share: ShareConfig::default(),
+            streams: StreamsConfig::default(),
             offset_metadata_max_bytes: 4_096,
             offsets_retention_ms: 10_080 * MINUTE_MS,
             offsets_retention_check_interval_ms: 10 * MINUTE_MS,
@@ -168,6 +170,56 @@ impl Default for ShareConfig {
             assignment_interval_bounds_ms: (0, 15_000),
             max_size: 200,
             member_bytes_max: 512 * 1024,
+        }
+    }
+}
+
+/// What concerns streams groups (`group.streams.*`).
+#[derive(Debug, Clone)]
+pub struct StreamsConfig {
+    /// `group.streams.session.timeout.ms`; a group's own setting counts first.
+    pub session_timeout_ms: i32,
+    pub session_timeout_min_ms: i32,
+    pub session_timeout_max_ms: i32,
+    /// `group.streams.heartbeat.interval.ms`; a group's own setting counts first.
+    pub heartbeat_interval_ms: i32,
+    pub heartbeat_interval_min_ms: i32,
+    pub heartbeat_interval_max_ms: i32,
+    /// `group.streams.assignment.interval.ms`: the least time between two target assignments of a group; 0 for none.
+    pub assignment_interval_ms: i32,
+    pub assignment_interval_min_ms: i32,
+    pub assignment_interval_max_ms: i32,
+    /// `group.streams.initial.rebalance.delay.ms`: how long a new group waits for more members; 0 for not at all.
+    pub initial_rebalance_delay_ms: i32,
+    /// `group.streams.num.standby.replicas`, of each task with state; a group's own setting counts first.
+    pub standby_replicas: i32,
+    pub standby_replicas_max: i32,
+    /// `group.streams.max.size`
+    pub max_size: i32,
+    /// Bytes of all that one member says of itself (names, tags, endpoint); beyond, `INVALID_REQUEST`.
+    pub member_bytes_max: usize,
+    /// Bytes of a topology as its record has it; beyond, `STREAMS_INVALID_TOPOLOGY`.
+    pub topology_bytes_max: usize,
+}
+
+impl Default for StreamsConfig {
+    fn default() -> Self {
+        Self {
+            session_timeout_ms: 45_000,
+            session_timeout_min_ms: 45_000,
+            session_timeout_max_ms: 60_000,
+            heartbeat_interval_ms: 5_000,
+            heartbeat_interval_min_ms: 5_000,
+            heartbeat_interval_max_ms: 15_000,
+            assignment_interval_ms: 1_000,
+            assignment_interval_min_ms: 0,
+            assignment_interval_max_ms: 15_000,
+            initial_rebalance_delay_ms: 3_000,
+            standby_replicas: 0,
+            standby_replicas_max: 2,
+            max_size: i32::MAX,
+            member_bytes_max: 64 * 1024,
+            topology_bytes_max: 1000 * 1024,
         }
     }
 }

@@ -10,6 +10,7 @@ use super::GroupOutcome;
 use super::classic::ClassicGroup;
 use super::consumer::ConsumerGroup;
 use super::share::ShareGroup;
+use super::streams::StreamsGroup;
 
 /// The one place where a group's type is decided.
 #[derive(Debug, Clone)]
@@ -17,6 +18,7 @@ pub enum Group {
     Classic(ClassicGroup),
     Consumer(ConsumerGroup),
     Share(ShareGroup),
+    Streams(StreamsGroup),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +26,7 @@ pub enum GroupKind {
     Classic,
     Consumer,
     Share,
+    Streams,
 }
 
 impl GroupKind {
@@ -33,6 +36,7 @@ impl GroupKind {
             Self::Classic => "classic",
             Self::Consumer => "consumer",
             Self::Share => "share",
+            Self::Streams => "streams",
         }
     }
 }
@@ -94,7 +98,8 @@ pub(super) trait GroupType {
     fn check_commit_of(
         &self,
         _by: &Committer<'_>,
-        _topic: uuid::Uuid,
+        _topic: &str,
+        _topic_id: uuid::Uuid,
         _partition: i32,
     ) -> Result<(), ErrorCode> {
         Ok(())
@@ -127,6 +132,7 @@ impl Group {
             Self::Classic(group) => group,
             Self::Consumer(group) => group,
             Self::Share(group) => group,
+            Self::Streams(group) => group,
         }
     }
 

@@ -5,6 +5,7 @@
 //! | `kind` | the one place where a group's type is decided, and what every type must answer |
 //! | `classic/` | groups whose members assign among themselves |
 //! | `modern/` | what the types have in common whose members are assigned to by the coordinator (KIP-848) |
+//! | `streams/` | streams groups: tasks for the members of a Kafka Streams application (KIP-1071) |
 //! | `consumer/`, `assignor/` | consumer groups of that kind; who gets what |
 //! | `share/` | share groups (KIP-932): who is a member, and what it has |
 //! | `offsets`, `admin` | OffsetCommit, OffsetFetch, OffsetDelete, expiry; ListGroups, DescribeGroups, DeleteGroups |
@@ -27,6 +28,7 @@ mod offsets;
 mod record;
 mod share;
 mod state;
+mod streams;
 mod timers;
 mod transactional;
 
@@ -40,9 +42,9 @@ use strata_types::{ErrorCode, TimestampMs};
 
 use crate::shard::{Outcome, RawRecord, ReplayError, ReplyId, Shard, TxnMarker, TxnProducer};
 
-pub use api::{ClientContext, GroupRequest, GroupResponse, refusal};
+pub use api::{ClientContext, GroupRequest, GroupResponse, StreamsHeartbeat, refusal};
 pub use classic::{ClassicGroup, ClassicState};
-pub use config::{ConsumerConfig, GroupConfig, MigrationPolicy, ShareConfig};
+pub use config::{ConsumerConfig, GroupConfig, MigrationPolicy, ShareConfig, StreamsConfig};
 pub use consumer::{Assigned, ConsumerGroup, ConsumerMember, MemberState};
 pub use kind::{Failure, Group, GroupKind};
 pub use metadata::{MetadataView, Overrides, TopicAccess, TopicInfo};
@@ -50,10 +52,14 @@ pub use modern::TopicPartitions;
 pub use record::GroupRecord;
 pub use share::{GroupAction, ShareGroup, ShareRequest, ShareResponse, ShareTopic};
 pub use state::{CommittedOffset, GroupsState, OffsetKey};
+pub use streams::{
+    AssignedTasks, StreamsGroup, StreamsMember, StreamsMemberState, StreamsStatus, TaskId, Tasks,
+};
 
 use api::heartbeat_reply;
 use classic::{Context, Join};
 use metadata::Metadata;
+use streams::SoftStates;
 use timers::{Timer, TimerKey, Timers};
 
 type GroupOutcome = Outcome<GroupRecord, GroupResponse, GroupAction>;
@@ -66,6 +72,7 @@ pub struct GroupShard {
     metadata: Metadata,
     /// When share groups' partitions were last asked to be initialized, by group.
     share_initializing: HashMap<Str, TimestampMs>,
+    streams: SoftStates,
     /// When offsets are next looked through for expired ones; none while loading.
     next_expiry_check: Option<TimestampMs>,
 }
@@ -78,6 +85,7 @@ impl GroupShard {
             timers: Timers::default(),
             metadata: Metadata::default(),
             share_initializing: HashMap::new(),
+            streams: SoftStates::default(),
             next_expiry_check: None,
         }
     }
@@ -87,6 +95,7 @@ impl GroupShard {
         let state = &self.state;
         self.metadata.set(view, |group| state.groups.contains_key(group));
         self.share_initializing.retain(|group, _| state.groups.contains_key(group));
+        self.streams.retain(|group| state.groups.contains_key(group));
     }
 
     fn join(&mut self, now: TimestampMs, join: Join, outcome: &mut GroupOutcome) {
@@ -98,6 +107,7 @@ impl GroupShard {
         let group = self.state.group(&join.request.group_id);
         match group {
             Some(Group::Consumer(_)) => self.join_consumer(now, join, outcome),
+            Some(Group::Streams(_)) => self.join_streams(now, join, outcome),
             Some(Group::Classic(_)) | None => self.join_classic(now, join, outcome),
             Some(Group::Share(_)) => join.refuse(&mut cx, ErrorCode::InconsistentGroupProtocol),
         }
@@ -123,6 +133,7 @@ impl GroupShard {
             Some(Group::Classic(_)) => self.look_at(now, &key.group, outcome),
             Some(Group::Consumer(_)) => self.consumer_timer_fired(now, key, outcome),
             Some(Group::Share(_)) => self.share_timer_fired(&key, outcome),
+            Some(Group::Streams(_)) => self.streams_timer_fired(now, key, outcome),
             None => {}
         }
     }
@@ -135,6 +146,7 @@ impl GroupShard {
                 Group::Classic(group) => self.rearm(&group.id),
                 Group::Consumer(group) => self.arm_consumer(now, group),
                 Group::Share(group) => self.arm_share(now, group),
+                Group::Streams(group) => self.arm_streams(now, group),
             }
         }
     }
@@ -159,6 +171,7 @@ impl Shard for GroupShard {
         self.timers.clear();
         self.metadata.forget();
         self.share_initializing.clear();
+        self.streams.forget_topologies();
         let group_ids: Vec<Str> = self.state.groups.keys().cloned().collect();
         for group_id in group_ids {
             if let Some(group) = self.state.classic_mut(&group_id) {
@@ -181,6 +194,10 @@ impl Shard for GroupShard {
                 Some(GroupResponse::ConsumerGroupDescribe(described.collect()))
             }
             GroupRequest::Share(request) => self.share_query(committed, request).map(GroupResponse::Share),
+            GroupRequest::StreamsGroupDescribe { group_ids } => {
+                let described = group_ids.iter().map(|id| self.describe_streams(committed, id));
+                Some(GroupResponse::StreamsGroupDescribe(described.collect()))
+            }
             GroupRequest::ListGroups { request } => {
                 Some(GroupResponse::ListGroups(Ok(committed.list(request))))
             }
@@ -230,6 +247,14 @@ impl Shard for GroupShard {
                 GroupResponse::ConsumerGroupDescribe(described.collect())
             }
             GroupRequest::Share(request) => GroupResponse::Share(self.share(now, request, outcome)),
+            GroupRequest::StreamsGroupHeartbeat { request, client } => {
+                let heartbeat = self.streams_heartbeat(now, &request, &client, outcome);
+                GroupResponse::StreamsGroupHeartbeat(Box::new(heartbeat))
+            }
+            GroupRequest::StreamsGroupDescribe { group_ids } => {
+                let described = group_ids.iter().map(|id| self.describe_streams(&self.state, id));
+                GroupResponse::StreamsGroupDescribe(described.collect())
+            }
             GroupRequest::OffsetCommit { request, version } => {
                 GroupResponse::OffsetCommit(self.commit(now, &request, version, outcome))
             }

@@ -57,7 +57,7 @@ impl GroupsState {
                     return commit_result(partition.partition_index, ErrorCode::OffsetMetadataTooLarge);
                 }
                 let checked = group.map_or(Ok(()), |group| {
-                    group.rules().check_commit_of(&by, topic.topic_id, partition.partition_index)
+                    group.rules().check_commit_of(&by, &topic.name, topic.topic_id, partition.partition_index)
                 });
                 if let Err(code) = checked {
                     return commit_result(partition.partition_index, code);

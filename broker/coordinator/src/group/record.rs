@@ -65,6 +65,12 @@ group_records! {
     ShareTargetMember: ShareGroupTargetAssignmentMemberKey => ShareGroupTargetAssignmentMemberValue,
     ShareCurrent: ShareGroupCurrentMemberAssignmentKey => ShareGroupCurrentMemberAssignmentValue,
     ShareState: ShareGroupStatePartitionMetadataKey => ShareGroupStatePartitionMetadataValue,
+    StreamsGroup: StreamsGroupMetadataKey => StreamsGroupMetadataValue,
+    StreamsTopology: StreamsGroupTopologyKey => StreamsGroupTopologyValue,
+    StreamsMember: StreamsGroupMemberMetadataKey => StreamsGroupMemberMetadataValue,
+    StreamsTarget: StreamsGroupTargetAssignmentMetadataKey => StreamsGroupTargetAssignmentMetadataValue,
+    StreamsTargetMember: StreamsGroupTargetAssignmentMemberKey => StreamsGroupTargetAssignmentMemberValue,
+    StreamsCurrent: StreamsGroupCurrentMemberAssignmentKey => StreamsGroupCurrentMemberAssignmentValue,
 }
 
 impl WrittenAs for GroupMetadataValue {
@@ -92,6 +98,12 @@ impl WrittenAs for ShareGroupTargetAssignmentMetadataValue {}
 impl WrittenAs for ShareGroupTargetAssignmentMemberValue {}
 impl WrittenAs for ShareGroupCurrentMemberAssignmentValue {}
 impl WrittenAs for ShareGroupStatePartitionMetadataValue {}
+impl WrittenAs for StreamsGroupMetadataValue {}
+impl WrittenAs for StreamsGroupTopologyValue {}
+impl WrittenAs for StreamsGroupMemberMetadataValue {}
+impl WrittenAs for StreamsGroupTargetAssignmentMetadataValue {}
+impl WrittenAs for StreamsGroupTargetAssignmentMemberValue {}
+impl WrittenAs for StreamsGroupCurrentMemberAssignmentValue {}
 
 impl GroupRecord {
     pub(super) fn offset(

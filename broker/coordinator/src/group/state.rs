@@ -14,6 +14,7 @@ use super::kind::{Failure, Group};
 use super::modern::ModernType;
 use super::record::GroupRecord;
 use super::share;
+use super::streams;
 use super::transactional::PendingOffsets;
 
 /// Persistent maps throughout: a clone is O(1), and a change copies a path.
@@ -150,6 +151,7 @@ impl GroupsState {
             modern => {
                 consumer::replay(self, modern);
                 share::replay(self, modern);
+                streams::replay(self, modern);
             }
         }
     }

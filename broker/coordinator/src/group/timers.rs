@@ -16,6 +16,8 @@ pub(super) enum Timer {
     Group,
     /// A consumer group has regular expressions to resolve.
     Regex,
+    /// A new streams group has waited for its members long enough.
+    FirstAssignment,
     /// A modern member has sent no heartbeat.
     Session(Str),
     /// A modern member has not given up its partitions.

@@ -111,7 +111,10 @@ impl GroupsState {
                     return txn_commit_result(at, ErrorCode::OffsetMetadataTooLarge);
                 }
                 let checked = group.map_or(Ok(()), |group| {
-                    group.rules().check_commit_of(&committer(request), topic.topic_id, at).map_err(fenced)
+                    group
+                        .rules()
+                        .check_commit_of(&committer(request), &topic.name, topic.topic_id, at)
+                        .map_err(fenced)
                 });
                 if let Err(code) = checked {
                     return txn_commit_result(at, code);

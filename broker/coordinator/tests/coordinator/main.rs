@@ -12,4 +12,5 @@ mod runtime;
 mod share;
 mod simulation;
 mod static_members;
+mod streams;
 mod transaction;

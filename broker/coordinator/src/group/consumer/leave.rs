@@ -92,7 +92,7 @@ impl GroupShard {
     ) {
         let Ok(group) = self.state.typed::<ConsumerGroup>(&key.group).cloned() else { return };
         let (member, why) = match key.timer {
-            Timer::Group => return,
+            Timer::Group | Timer::FirstAssignment => return,
             Timer::Regex => return self.resolve_regexes(now, &group, outcome),
             Timer::Session(member) => (member, "its session has ended"),
             Timer::Rebalance(member) => (member, "it has not given up its partitions in time"),

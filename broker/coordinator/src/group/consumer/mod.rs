@@ -139,6 +139,7 @@ impl GroupType for ConsumerGroup {
     fn check_commit_of(
         &self,
         by: &Committer<'_>,
+        _name: &str,
         topic: Uuid,
         partition: PartitionId,
     ) -> Result<(), ErrorCode> {
