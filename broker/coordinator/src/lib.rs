@@ -19,9 +19,9 @@ pub mod share;
 pub mod transaction;
 
 pub use group::{
-    ClientContext, ConsumerConfig, GroupAction, GroupConfig, GroupRequest, GroupResponse, GroupShard, MetadataView,
-    MigrationPolicy, Overrides, ShareConfig, ShareRequest, ShareResponse, ShareTopic, StreamsConfig, StreamsHeartbeat,
-    StreamsStatus, TopicAccess, TopicInfo, offset_fetch, refusal,
+    ClientContext, ConsumerConfig, GroupAction, GroupConfig, GroupRequest, GroupResponse, GroupShard,
+    MetadataView, MigrationPolicy, Overrides, ShareConfig, ShareRequest, ShareResponse, ShareTopic,
+    StreamsConfig, StreamsHeartbeat, StreamsStatus, TopicAccess, TopicInfo, offset_fetch, refusal,
 };
 pub use partition::partition_for;
 pub use runtime::{Effects, Runtime, RuntimeOptions};

@@ -182,9 +182,12 @@ pub(crate) static TABLE: &[Api] = &[
     Api::of::<api::write_share_group_state::WriteShareGroupState>(),
     Api::of::<api::delete_share_group_state::DeleteShareGroupState>(),
     Api::of::<api::read_share_group_state_summary::ReadShareGroupStateSummary>(),
+    Api::of::<api::streams_group_heartbeat::StreamsGroupHeartbeat>(),
+    Api::of::<api::streams_group_describe::StreamsGroupDescribe>(),
     Api::of::<api::describe_share_group_offsets::DescribeShareGroupOffsets>(),
     Api::of::<api::alter_share_group_offsets::AlterShareGroupOffsets>(),
     Api::of::<api::delete_share_group_offsets::DeleteShareGroupOffsets>(),
+    Api::of::<api::streams_group_topology_description_update::StreamsGroupTopologyDescriptionUpdate>(),
     Api::of::<api::unregister_controller::UnregisterController>(),
 ];
 

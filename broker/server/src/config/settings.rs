@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use strata_coordinator::{ConsumerConfig, MigrationPolicy, ShareConfig};
+use strata_coordinator::{ConsumerConfig, MigrationPolicy, ShareConfig, StreamsConfig};
 
 use super::Values;
 use super::value::parse_boolean;
@@ -22,6 +22,7 @@ pub struct Settings {
     pub fetch_session_slots_max: usize,
     pub flush_offset_checkpoint_interval: Duration,
     pub group_consumer: ConsumerConfig,
+    pub group_streams: StreamsConfig,
     pub group_initial_rebalance_delay_ms: i32,
     pub group_max_session_timeout_ms: i32,
     pub group_max_size: i32,
@@ -86,6 +87,7 @@ impl Settings {
             fetch_session_slots_max: get.size("max.incremental.fetch.session.cache.slots"),
             flush_offset_checkpoint_interval: get.millis("log.flush.offset.checkpoint.interval.ms"),
             group_consumer: consumer_groups(&get),
+            group_streams: streams_groups(&get),
             group_initial_rebalance_delay_ms: get.narrow("group.initial.rebalance.delay.ms"),
             group_max_session_timeout_ms: get.narrow("group.max.session.timeout.ms"),
             group_max_size: get.narrow("group.max.size"),
@@ -158,6 +160,25 @@ fn consumer_groups(get: &Get<'_>) -> ConsumerConfig {
         assignors: get.list("group.consumer.assignors").iter().map(|name| assignor(name)).collect(),
         migration_policy: policy.unwrap_or(otherwise.migration_policy),
         ..otherwise
+    }
+}
+
+fn streams_groups(get: &Get<'_>) -> StreamsConfig {
+    StreamsConfig {
+        session_timeout_ms: get.narrow("group.streams.session.timeout.ms"),
+        session_timeout_min_ms: get.narrow("group.streams.min.session.timeout.ms"),
+        session_timeout_max_ms: get.narrow("group.streams.max.session.timeout.ms"),
+        heartbeat_interval_ms: get.narrow("group.streams.heartbeat.interval.ms"),
+        heartbeat_interval_min_ms: get.narrow("group.streams.min.heartbeat.interval.ms"),
+        heartbeat_interval_max_ms: get.narrow("group.streams.max.heartbeat.interval.ms"),
+        assignment_interval_ms: get.narrow("group.streams.assignment.interval.ms"),
+        assignment_interval_min_ms: get.narrow("group.streams.min.assignment.interval.ms"),
+        assignment_interval_max_ms: get.narrow("group.streams.max.assignment.interval.ms"),
+        initial_rebalance_delay_ms: get.narrow("group.streams.initial.rebalance.delay.ms"),
+        standby_replicas: get.narrow("group.streams.num.standby.replicas"),
+        standby_replicas_max: get.narrow("group.streams.max.standby.replicas"),
+        max_size: get.narrow("group.streams.max.size"),
+        ..StreamsConfig::default()
     }
 }
 

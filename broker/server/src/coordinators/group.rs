@@ -22,6 +22,7 @@ impl Hosted for GroupShard {
             group_max_size: settings.group_max_size,
             share: settings.group_share.clone(),
             consumer: settings.group_consumer.clone(),
+            streams: settings.group_streams.clone(),
             offset_metadata_max_bytes: settings.offset_metadata_bytes_max,
             offsets_retention_ms: settings.offsets_retention_ms,
             offsets_retention_check_interval_ms: settings.offsets_retention_check_interval_ms,

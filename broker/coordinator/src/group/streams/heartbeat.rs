@@ -45,9 +45,11 @@ impl GroupShard {
         client: &ClientContext,
         outcome: &mut GroupOutcome,
     ) -> StreamsHeartbeat {
-        let handled = validate(request, &self.config.streams).and_then(|()| match request.member_epoch {
-            LEAVE_EPOCH | STATIC_LEAVE_EPOCH => self.streams_leave(request, outcome),
-            _ => self.streams_stay(now, request, client, outcome),
+        let handled = validate(request, client.version, &self.config.streams).and_then(|()| {
+            match request.member_epoch {
+                LEAVE_EPOCH | STATIC_LEAVE_EPOCH => self.streams_leave(request, outcome),
+                _ => self.streams_stay(now, request, client, outcome),
+            }
         });
         handled.unwrap_or_else(|failure| {
             // A refused request changes nothing.

@@ -15,9 +15,10 @@ use crate::group::modern::{JOIN_EPOCH, STATIC_LEAVE_EPOCH};
 /// Kafka's checks, in Kafka's order; then our own limits.
 pub(super) fn validate(
     request: &StreamsGroupHeartbeatRequest,
+    version: i16,
     config: &StreamsConfig,
 ) -> Result<(), Failure> {
-    refuse_unsupported(request)?;
+    refuse_unsupported(request, version)?;
     let texts = [
         ("MemberId", Some(&request.member_id)),
         ("GroupId", Some(&request.group_id)),
@@ -60,13 +61,17 @@ pub(super) fn owned(request: &StreamsGroupHeartbeatRequest) -> Option<Tasks> {
     })
 }
 
-fn refuse_unsupported(request: &StreamsGroupHeartbeatRequest) -> Result<(), Failure> {
+/// Members of Kafka 4.4 tell how far their state is, which brokers of v0 refuse, and this one has no use for.
+const TASK_OFFSETS_VERSION: i16 = 1;
+
+fn refuse_unsupported(request: &StreamsGroupHeartbeatRequest, version: i16) -> Result<(), Failure> {
+    let no_offsets = version < TASK_OFFSETS_VERSION;
     let has_regex =
         |topology: &Topology| topology.subtopologies.iter().any(|s| !s.source_topic_regex.is_empty());
     let unsupported = [
         (request.instance_id.is_some(), "Static membership is not yet supported."),
-        (request.task_offsets.is_some(), "TaskOffsets are not supported yet."),
-        (request.task_end_offsets.is_some(), "TaskEndOffsets are not supported yet."),
+        (no_offsets && request.task_offsets.is_some(), "TaskOffsets are not supported yet."),
+        (no_offsets && request.task_end_offsets.is_some(), "TaskEndOffsets are not supported yet."),
         (
             request.warmup_tasks.as_ref().is_some_and(|tasks| !tasks.is_empty()),
             "WarmupTasks are not supported yet.",
