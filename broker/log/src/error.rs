@@ -32,6 +32,14 @@ impl StorageError {
         Self::Corrupt { path: path.to_path_buf(), reason: reason.into() }
     }
 
+    /// Whether the disk itself has failed. A full one has not: what is on it is whole, and room may come.
+    pub(crate) fn is_disk_failure(&self) -> bool {
+        let full = |source: &io::Error| {
+            matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        };
+        matches!(self, Self::Io { source, .. } if !full(source))
+    }
+
     pub const fn error_code(&self) -> ErrorCode {
         match self {
             Self::TopicIdMismatch { .. } => ErrorCode::InconsistentTopicId,

@@ -22,6 +22,8 @@ pub trait LogListener: Send + Sync {
     fn durable(&self, log: &Arc<Log>, until: Offset);
     /// The flush failed, and the log is offline.
     fn failed(&self, log: &Arc<Log>, error: &StorageError);
+    /// The data folder is offline, with all its logs. Called on whatever thread found out, which may hold a log's locks.
+    fn folder_failed(&self, dir: &Path, error: &StorageError);
 }
 
 /// The thread that flushes. Ends, after a last round, with [`Flusher::close`] or when it is dropped.

@@ -22,6 +22,7 @@
 mod checkpoint;
 mod cleaner;
 mod config;
+mod dirs;
 mod disk;
 mod epochs;
 mod error;
@@ -41,6 +42,7 @@ pub use cleaner::{CleanReport, CleanerHost, CleanerOptions, CleanerStats, LogCle
 pub use config::{
     CleanupPolicy, CompressionType, ConfigDef, ConfigError, ConfigKind, Durability, LogConfig, Retention,
 };
+pub use dirs::{LogDirInfo, LogDirs, LogDirsOptions};
 pub use error::{AppendError, ReadError, StorageError};
 pub use files::{FileCache, OPEN_FILES_MAX};
 pub use flusher::{FlushStats, Flusher, LogListener, SYNC_TOGETHER_LOGS_MIN};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 use strata_types::{Offset, TimestampMs, TopicId, TopicName, TopicPartition};
 
+use crate::dirs::Folder;
 use crate::log::{LogOptions, Recovery, RecoveryReport, Trust};
 use crate::{FileCache, Flusher, Log, LogConfig, LogListener, StorageError, checkpoint, disk};
 
@@ -62,6 +63,7 @@ struct Inner {
     flusher: Flusher,
     trust: Trust,
     report: RecoveryReport,
+    folder: Arc<Folder>,
     /// Held for as long as the folder is open.
     _lock: File,
     checkpoints: Mutex<()>,
@@ -75,15 +77,10 @@ impl LogManager {
         let lock = disk::lock(&dir.join(".lock"))?;
         let trust = trust(&dir)?;
         let files = FileCache::new(open_files_max);
-        let opened = open_logs(&dir, trust, &default_config, &files, now)?;
+        let folder = Folder::new(&dir, listener.as_ref());
+        let opened = open_logs(&folder, &dir, trust, &default_config, &files, now)?;
         let mut report = RecoveryReport::default();
-        for log in &opened {
-            let one = log.recovery_report();
-            report.segments += one.segments;
-            report.segments_scanned += one.segments_scanned;
-            report.bytes_scanned += one.bytes_scanned;
-            report.bytes_cut += one.bytes_cut;
-        }
+        opened.iter().for_each(|log| report.add(&log.recovery_report()));
         if trust != Trust::Clean && !opened.is_empty() {
             // What the last process wrote is in the page cache at best. One call for all beats one for each.
             disk::sync_file_system(&dir)?;
@@ -100,6 +97,7 @@ impl LogManager {
             flusher,
             trust,
             report,
+            folder,
             _lock: lock,
             checkpoints: Mutex::new(()),
         })))
@@ -107,6 +105,20 @@ impl LogManager {
 
     pub fn dir(&self) -> &Path {
         &self.0.dir
+    }
+
+    /// Why the folder is offline, if it is.
+    pub fn failed(&self) -> Option<Arc<StorageError>> {
+        self.0.folder.failed().cloned()
+    }
+
+    /// Takes the folder offline, with all its logs.
+    pub(crate) fn fail(&self, error: &StorageError) {
+        self.0.folder.fail(error);
+    }
+
+    pub(crate) fn logs_len(&self) -> usize {
+        self.0.logs.read().len()
     }
 
     /// How much of what was found on disk could be believed.
@@ -160,6 +172,7 @@ impl LogManager {
             config,
             files: self.0.files.clone(),
             recovery: Recovery::default(),
+            folder: self.0.folder.clone(),
             now,
         })?;
         logs.insert(partition.clone(), log.clone());
@@ -199,8 +212,14 @@ impl LogManager {
         let logs = self.logs();
         let mut points = BTreeMap::new();
         for log in &logs {
-            if log.offline().is_none() {
-                points.insert(log.partition(), log.checkpoint()?);
+            if log.offline().is_some() {
+                continue;
+            }
+            match log.checkpoint() {
+                Ok(point) => drop(points.insert(log.partition(), point)),
+                // Its folder was moved meanwhile.
+                Err(_) if log.is_deleted() => {}
+                Err(error) => return Err(error),
             }
         }
         let dir = &self.0.dir;
@@ -258,6 +277,7 @@ fn trust(dir: &Path) -> Result<Trust, StorageError> {
 }
 
 fn open_logs(
+    folder: &Arc<Folder>,
     dir: &Path,
     trust: Trust,
     config: &Arc<LogConfig>,
@@ -296,6 +316,7 @@ fn open_logs(
             config: config.clone(),
             files: files.clone(),
             recovery,
+            folder: folder.clone(),
             now,
         })
     };

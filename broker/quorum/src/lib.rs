@@ -34,4 +34,4 @@ mod state;
 
 pub use error::{OpenError, ProposeError};
 pub use quorum::{Quorum, QuorumOptions};
-pub use state::cluster_id_of;
+pub use state::{claim, cluster_id_of};

@@ -34,8 +34,9 @@ pub fn cluster_id_of(dir: &Path) -> io::Result<Option<Str>> {
     Ok(read_meta(dir)?.map(|meta| meta.cluster_id.into()))
 }
 
-/// Marks a fresh directory as ours, or makes sure that it is. Answers the directory's id.
-pub(crate) fn claim(dir: &Path, cluster_id: &str, node_id: NodeId) -> Result<Uuid, OpenError> {
+/// Marks a fresh directory as a node's, or makes sure that it is. Answers the directory's id. For the node's further
+/// directories; the quorum claims its own.
+pub fn claim(dir: &Path, cluster_id: &str, node_id: NodeId) -> Result<Uuid, OpenError> {
     let path = dir.join(META_FILE);
     if let Some(meta) = read_meta(dir).map_err(OpenError::io(&path))? {
         if meta.cluster_id != cluster_id {

@@ -32,7 +32,7 @@ pub(crate) fn start(broker: &Arc<Broker>, image: Arc<Image>) {
         settings.high_watermark_checkpoint_interval.min(settings.flush_offset_checkpoint_interval);
     every(broker, checkpoint, |broker| async move {
         let Some(manager) = broker.partitions.manager() else { return };
-        if let Ok(Err(error)) = blocking(move || manager.checkpoint()).await {
+        if let Err(error) = blocking(move || manager.checkpoint()).await {
             tracing::error!("the checkpoints could not be written: {error}");
         }
     });

@@ -1,12 +1,13 @@
 //! The partitions of this broker: made, changed and deleted by following the metadata image.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
 use parking_lot::RwLock;
-use strata_log::{Log, LogConfig, LogListener, LogManager, RemotePartition, StorageError};
+use strata_log::{Log, LogConfig, LogDirs, LogListener, RemotePartition, StorageError};
 use strata_metadata::{Changes, ConfigResource, Image, Topic};
 use strata_types::{ErrorCode, NodeId, Offset, PartitionId, TopicId, TopicName, TopicPartition};
 use tokio::sync::{Notify, watch};
@@ -19,8 +20,10 @@ use crate::partition::Partition;
 pub(crate) struct LocalTopic {
     pub id: TopicId,
     pub name: TopicName,
-    /// By partition; `None` where another broker leads.
+    /// By partition; `None` where another broker leads, or the log is offline.
     pub partitions: Vec<Option<Arc<Partition>>>,
+    /// Those whose logs could not be opened.
+    offline: BTreeSet<PartitionId>,
 }
 
 #[derive(Default)]
@@ -33,7 +36,7 @@ struct Registry {
 pub(crate) struct Partitions {
     node_id: NodeId,
     /// Set once the logs are open; before that there are no partitions.
-    manager: ArcSwapOption<LogManager>,
+    manager: ArcSwapOption<LogDirs>,
     registry: RwLock<Registry>,
     /// Whether a topic ever had `flush.ms` set.
     flush_ms_is_set: AtomicBool,
@@ -59,16 +62,16 @@ impl Partitions {
     }
 
     /// The logs are open.
-    pub(crate) fn set_manager(&self, manager: LogManager) {
+    pub(crate) fn set_manager(&self, manager: LogDirs) {
         self.manager.store(Some(Arc::new(manager)));
     }
 
     /// Lets go of the logs; what is appended from here on is refused.
-    pub(crate) fn take_manager(&self) -> Option<Arc<LogManager>> {
+    pub(crate) fn take_manager(&self) -> Option<Arc<LogDirs>> {
         self.manager.swap(None)
     }
 
-    pub(crate) fn manager(&self) -> Option<Arc<LogManager>> {
+    pub(crate) fn manager(&self) -> Option<Arc<LogDirs>> {
         self.manager.load_full()
     }
 
@@ -176,6 +179,8 @@ impl Partitions {
     fn take(&self, topic: &Topic, image: &Image, configs: &Configs) {
         let before = self.registry.read().by_id.get(&topic.id).cloned();
         let config = self.log_config(image, topic.name.as_str(), configs);
+        let mut offline = BTreeSet::new();
+        let is_first_look = *self.followed.borrow() == Offset::ZERO;
         let partitions = topic.partitions.iter().zip(0..).map(|(state, index)| {
             let ours = before.as_ref().and_then(|before| before.partitions.get(index as usize)?.clone());
             if state.leader != Some(self.node_id) {
@@ -193,45 +198,58 @@ impl Partitions {
                         topic_id: topic.id,
                         partition: TopicPartition::new(topic.name.clone(), index),
                     };
-                    self.create(id, config.clone(), state)
+                    let known = before.as_ref().map_or(0, |before| before.partitions.len());
+                    let is_new = !is_first_look && index as usize >= known;
+                    let created = self.create(id, config.clone(), state, is_new);
+                    if created.is_none() {
+                        offline.insert(index);
+                    }
+                    created
                 }
             }
         });
-        let local =
-            Arc::new(LocalTopic { id: topic.id, name: topic.name.clone(), partitions: partitions.collect() });
+        let partitions = partitions.collect();
+        let local = Arc::new(LocalTopic { id: topic.id, name: topic.name.clone(), partitions, offline });
         let mut registry = self.registry.write();
         registry.by_name.insert(local.name.clone(), local.clone());
         registry.by_id.insert(local.id, local);
     }
 
+    /// Takes up a partition's log; `is_new` says that there cannot be one yet. One that is not found may be on a directory
+    /// that is offline: then it is not begun anew elsewhere.
     fn create(
         &self,
         id: RemotePartition,
         config: Arc<LogConfig>,
         state: &strata_metadata::Partition,
+        is_new: bool,
     ) -> Option<Arc<Partition>> {
-        let manager = self.manager()?;
-        let opened =
-            manager.get_or_create(&id.partition, id.topic_id, config.clone(), now()).and_then(|log| {
-                log.set_config(config);
-                Partition::new(
-                    id.clone(),
-                    log,
-                    LogManager::clone(&manager),
-                    self.node_id,
-                    state,
-                    self.changed.clone(),
-                )
-            });
+        let dirs = self.manager()?;
+        if !is_new && dirs.is_any_unopened() && dirs.get(&id.partition).is_none() {
+            tracing::error!(partition = %id.partition, "the log is offline: it is in none of the directories that are there");
+            return None;
+        }
+        let opened = dirs.get_or_create(&id.partition, id.topic_id, config.clone(), now());
+        let opened = opened.and_then(|(log, manager)| {
+            log.set_config(config);
+            Partition::new(id.clone(), log, manager, self.node_id, state, self.changed.clone())
+        });
         opened.map_err(|error| self.fail(&id.partition, &error)).ok()
     }
 
-    /// A log that cannot be used ends the broker: its other replicas, or its next start, know better.
+    /// A log that cannot be used. The rest goes on, unless its directory was the last one, or the one with the metadata.
     fn fail(&self, partition: &TopicPartition, error: &StorageError) {
         tracing::error!(%partition, "the log is offline: {error}");
+        if self.manager().is_some_and(|dirs| !dirs.can_go_on()) {
+            self.end(&format!("the log of {partition} is offline: {error}"));
+        }
+    }
+
+    /// The broker cannot go on.
+    fn end(&self, reason: &str) {
         self.failed.send_if_modified(|failed| {
             let first = failed.is_none();
-            failed.get_or_insert_with(|| format!("the log of {partition} is offline: {error}"));
+            failed.get_or_insert_with(|| reason.to_owned());
             first
         });
     }
@@ -285,7 +303,12 @@ impl LocalTopic {
     fn partition(&self, partition: PartitionId) -> Result<Arc<Partition>, ErrorCode> {
         let index = usize::try_from(partition).map_err(|_| ErrorCode::UnknownTopicOrPartition)?;
         let partition = self.partitions.get(index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-        partition.clone().ok_or(ErrorCode::NotLeaderOrFollower)
+        match partition {
+            Some(partition) if partition.log.offline().is_some() => Err(ErrorCode::KafkaStorageError),
+            Some(partition) => Ok(partition.clone()),
+            None if self.offline.contains(&(index as PartitionId)) => Err(ErrorCode::KafkaStorageError),
+            None => Err(ErrorCode::NotLeaderOrFollower),
+        }
     }
 }
 
@@ -298,9 +321,15 @@ impl LogListener for Partitions {
     }
 
     fn failed(&self, log: &Arc<Log>, error: &StorageError) {
-        if let Some(partition) = self.of_log(log) {
-            partition.wake();
-        }
         self.fail(log.partition(), error);
+    }
+
+    fn folder_failed(&self, dir: &Path, error: &StorageError) {
+        if self.manager().is_some_and(|dirs| !dirs.can_go_on()) {
+            self.end(&format!("the log directory {} is offline: {error}", dir.display()));
+        }
+        // Who waits for these logs waits in vain.
+        let partitions = self.all();
+        partitions.iter().filter(|partition| partition.log.offline().is_some()).for_each(|one| one.wake());
     }
 }

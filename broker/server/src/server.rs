@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use strata_log::{ArchiveHost, LogManager, LogManagerOptions, RemoteLog, StorageError};
+use strata_log::{ArchiveHost, LogDirs, LogDirsOptions, RemoteLog, StorageError};
 use strata_metadata::{Image, controller};
 use strata_protocol::Str;
 use strata_protocol::messages::broker_registration_request::{Feature, Listener as RegisteredListener};
@@ -313,15 +313,28 @@ async fn open_logs(
     config: &Config,
     configs: &Configs,
     listener: Arc<Partitions>,
-) -> Result<LogManager, StartError> {
-    let options = LogManagerOptions {
-        dir: config.data_dir.clone(),
+) -> Result<LogDirs, StartError> {
+    let options = LogDirsOptions {
+        dirs: config.log_dirs.clone(),
         default_config: Arc::new(configs.log_config(&Image::default(), "")),
         open_files_max: config.settings.open_files_max,
         listener: Some(listener),
         now: now(),
     };
-    Ok(blocking(move || LogManager::open(options)).await??)
+    Ok(blocking(move || LogDirs::open(options)).await??)
+}
+
+/// The ids of the broker's directories; one that is offline is left out.
+fn directories(quorum: &Quorum, config: &Config, cluster_id: &Str) -> Result<Vec<Uuid>, StartError> {
+    let mut ids = vec![quorum.directory_id()];
+    for dir in &config.log_dirs[1..] {
+        match strata_quorum::claim(dir, cluster_id, config.node_id) {
+            Ok(id) => ids.push(id),
+            Err(error @ (OpenError::ClusterId { .. } | OpenError::NodeId { .. })) => return Err(error.into()),
+            Err(error) => tracing::error!(dir = %dir.display(), "the log directory has no id: {error}"),
+        }
+    }
+    Ok(ids)
 }
 
 /// Registers this run of the broker and takes up work. Answers the broker's epoch.
@@ -353,7 +366,7 @@ async fn join(
             })
             .collect(),
         rack: config.settings.broker_rack.as_deref().map(Str::from),
-        log_dirs: vec![quorum.directory_id()],
+        log_dirs: directories(quorum, config, cluster_id)?,
         ..Default::default()
     };
     // Nobody else can be this broker: the data directory is locked.

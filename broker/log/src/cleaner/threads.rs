@@ -267,6 +267,7 @@ impl Shared {
                 stats.records_kept += report.records_kept;
                 stats.last = Some(report);
             }
+            Err(_) if chosen.log.is_deleted() => tracing::debug!(%partition, "the log is deleted"),
             Err(CleanError::Aborted) => tracing::debug!(%partition, "the compaction was given up"),
             Err(error) => {
                 tracing::error!(%partition, "the log cannot be compacted: {error}");

@@ -67,6 +67,23 @@ impl Log {
         origin: Origin,
         txn: TxnCheck,
     ) -> Result<Appended, AppendError> {
+        let appended = self.append_to_disk(records, leader_epoch, now, origin, txn);
+        if let Err(AppendError::Storage(error)) = &appended
+            && error.is_disk_failure()
+        {
+            self.go_offline(error);
+        }
+        appended
+    }
+
+    fn append_to_disk(
+        &self,
+        records: Bytes,
+        leader_epoch: LeaderEpoch,
+        now: TimestampMs,
+        origin: Origin,
+        txn: TxnCheck,
+    ) -> Result<Appended, AppendError> {
         self.check_online()?;
         let config = self.config();
         let checked = check(records, &config, now, origin)?;

@@ -233,7 +233,7 @@ impl Log {
     /// Flushes and completes everything; nothing can be appended any more.
     pub fn close(&self) -> Result<(), StorageError> {
         let mut writer = self.writer.lock();
-        if writer.closed || self.offline.get().is_some() {
+        if writer.closed || self.offline().is_some() {
             writer.closed = true;
             return Ok(());
         }

@@ -29,6 +29,7 @@ pub use self::append::Appended;
 pub(crate) use self::flush::Flush;
 pub use self::maintain::RetentionOutcome;
 pub use self::read::{Read, TimestampAndOffset};
+use crate::dirs::Folder;
 use crate::epochs::EpochCache;
 use crate::producers::Producers;
 use crate::segment::{SEGMENT_BYTES_MAX, Segment};
@@ -80,6 +81,7 @@ pub struct LogOptions {
     pub config: Arc<LogConfig>,
     pub files: FileCache,
     pub recovery: Recovery,
+    pub(crate) folder: Arc<Folder>,
     pub now: TimestampMs,
 }
 
@@ -91,6 +93,15 @@ pub struct RecoveryReport {
     pub bytes_scanned: u64,
     /// What a crash had left half-written.
     pub bytes_cut: u64,
+}
+
+impl RecoveryReport {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.segments += other.segments;
+        self.segments_scanned += other.segments_scanned;
+        self.bytes_scanned += other.bytes_scanned;
+        self.bytes_cut += other.bytes_cut;
+    }
 }
 
 /// A segment as seen from outside.
@@ -116,6 +127,7 @@ pub struct Log {
     writer: Mutex<Writer>,
     shared: RwLock<Shared>,
     offline: OnceLock<Arc<StorageError>>,
+    folder: Arc<Folder>,
     deleted: AtomicBool,
     /// Files that nobody needs any more, and when they may go (`file.delete.delay.ms`).
     doomed: Mutex<Vec<(TimestampMs, PathBuf)>>,
@@ -295,15 +307,19 @@ impl Log {
 
     /// Why nothing can be written any more, if so.
     pub fn offline(&self) -> Option<Arc<StorageError>> {
-        self.offline.get().cloned()
+        self.offline.get().or(self.folder.failed()).cloned()
+    }
+
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.deleted.load(Ordering::Acquire)
     }
 
     fn check_online(&self) -> Result<(), StorageError> {
-        self.offline.get().map_or(Ok(()), |error| Err(StorageError::Offline(error.clone())))
+        self.offline().map_or(Ok(()), |error| Err(StorageError::Offline(error)))
     }
 
-    /// The disk has failed in a way that leaves what is on it uncertain: no more writes. Nothing of a deleted log is
-    /// uncertain: its files are moved and removed while others still work on them.
+    /// The disk has failed in a way that leaves what is on it uncertain: no more writes, here and in the whole folder.
+    /// Nothing of a deleted log is uncertain: its files are moved and removed while others still work on them.
     fn go_offline(&self, error: &StorageError) {
         if self.deleted.load(Ordering::Acquire) {
             return;
@@ -311,6 +327,7 @@ impl Log {
         if self.offline.set(Arc::new(error.clone())).is_ok() {
             tracing::error!(partition = %self.partition, %error, "the log goes offline");
         }
+        self.folder.fail(error);
     }
 
     pub(crate) fn moved_to(&self, dir: &Path) {

@@ -29,7 +29,7 @@ use crate::{StorageError, checkpoint, disk};
 const LEFTOVERS: [&str; 3] = [DELETED, CLEANED, ".tmp"];
 
 pub(super) fn open(options: LogOptions) -> Result<Log, StorageError> {
-    let LogOptions { dir, partition, topic_id, config, files, recovery, now } = options;
+    let LogOptions { dir, partition, topic_id, config, files, recovery, folder, now } = options;
     disk::create_folder(&dir)?;
     check_topic_id(&dir, topic_id)?;
     swap::finish(&dir)?;
@@ -89,6 +89,7 @@ pub(super) fn open(options: LogOptions) -> Result<Log, StorageError> {
         writer: Mutex::new(Writer { producers, closed: false }),
         shared: RwLock::new(shared),
         offline: OnceLock::new(),
+        folder,
         deleted: AtomicBool::new(false),
         doomed: Mutex::default(),
         flush_requested: AtomicBool::new(false),

@@ -43,7 +43,7 @@ impl Log {
 
     /// Where the segments at `bases` stand, if they all do and none is active.
     fn position_of(&self, writer: &Writer, bases: &[Offset]) -> Option<usize> {
-        if writer.closed || self.offline.get().is_some() {
+        if writer.closed || self.offline().is_some() {
             return None;
         }
         let shared = self.shared.read();

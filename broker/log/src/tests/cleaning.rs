@@ -66,7 +66,9 @@ fn compacted_topics_are_cleaned_others_are_not_and_it_is_remembered() {
     let stats = cleaner.stats();
     assert_eq!((stats.logs_cleaned, stats.logs_failed, stats.records_kept), (2, 0, 2));
     let checkpoint = std::fs::read_to_string(dir.path().join("cleaner-offset-checkpoint")).unwrap();
-    assert_eq!(checkpoint, "0\n2\norders 0 60\norders 2 60\n");
+    let mut lines: Vec<_> = checkpoint.lines().collect();
+    lines[2..].sort_unstable();
+    assert_eq!(lines, ["0", "2", "orders 0 60", "orders 2 60"]);
     running.close().unwrap();
     drop((cleaner, running, logs));
     let again = manager(dir.path());

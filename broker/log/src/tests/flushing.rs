@@ -17,6 +17,9 @@ impl LogListener for Told {
     fn failed(&self, _: &Arc<Log>, error: &StorageError) {
         panic!("{error}");
     }
+    fn folder_failed(&self, _: &Path, error: &StorageError) {
+        panic!("{error}");
+    }
 }
 
 const PATIENCE: Duration = Duration::from_secs(20);

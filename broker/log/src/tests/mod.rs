@@ -3,6 +3,7 @@
 mod append;
 mod cleaning;
 mod compaction;
+mod dirs;
 mod files;
 mod flushing;
 mod model;
@@ -51,6 +52,7 @@ pub(crate) fn open_with(dir: &Path, config: LogConfig, recovery: Recovery) -> Ar
         config: Arc::new(config),
         files: FileCache::new(16),
         recovery,
+        folder: crate::dirs::Folder::new(dir, None),
         now: 0,
     })
     .unwrap()

@@ -247,6 +247,7 @@ fn a_folder_of_another_topic_is_refused() {
         config: Arc::new(small()),
         files: FileCache::new(1),
         recovery: Recovery::default(),
+        folder: crate::dirs::Folder::new(dir.path(), None),
         now: 0,
     });
     assert!(matches!(other, Err(StorageError::TopicIdMismatch { .. })));

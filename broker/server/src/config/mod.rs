@@ -63,7 +63,10 @@ pub struct Config {
     pub cluster_id: Option<String>,
     /// At least one.
     pub listeners: Vec<Listener>,
+    /// The first of `log_dirs`: the metadata lives there.
     pub data_dir: PathBuf,
+    /// At least one, each once.
+    pub log_dirs: Vec<PathBuf>,
     pub settings: Settings,
     pub security: SecuritySettings,
     /// What was said and means nothing here, one line each; for the log.
@@ -125,14 +128,15 @@ impl Config {
         if let Some(id) = &cluster_id {
             check_cluster_id(id)?;
         }
-        let (listeners, data_dir, settings) =
-            (client_listeners(&values)?, data_dir(&values)?, Settings::new(&values));
+        let (listeners, log_dirs, settings) =
+            (client_listeners(&values)?, log_dirs(&values)?, Settings::new(&values));
+        let data_dir = log_dirs[0].clone();
         let security = SecuritySettings::new(&values)?;
         check_inter_broker(&values, &listeners)?;
         let mut given = given;
         // What DescribeConfigs shows, also where nobody said it.
         given.insert("node.id".to_owned(), node_id.to_string());
-        Ok(Self { node_id, cluster_id, listeners, data_dir, settings, security, warnings, given })
+        Ok(Self { node_id, cluster_id, listeners, data_dir, log_dirs, settings, security, warnings, given })
     }
 
     /// What the configuration itself says of a setting.
@@ -369,20 +373,18 @@ fn machine_name() -> String {
     if name.is_empty() { "localhost".to_owned() } else { name.to_owned() }
 }
 
-fn data_dir(values: &Values<'_>) -> Result<PathBuf, ConfigError> {
+fn log_dirs(values: &Values<'_>) -> Result<Vec<PathBuf>, ConfigError> {
     let key =
         if values.given("log.dirs").is_some_and(|dirs| !dirs.is_empty()) { "log.dirs" } else { "log.dir" };
     let text = values.effective(key).unwrap_or_default();
-    let mut dirs = value::list(text);
-    match (dirs.next(), dirs.next()) {
-        (Some(dir), None) => Ok(PathBuf::from(dir)),
-        (None, _) => Err(ConfigError::invalid(key, text, "the name of a directory is needed")),
-        (Some(_), Some(_)) => Err(ConfigError::unsupported(
-            key,
-            text,
-            "only one directory is supported yet; the archive takes what outgrows it",
-        )),
+    let dirs: Vec<_> = value::list(text).map(PathBuf::from).collect();
+    if dirs.is_empty() {
+        return Err(ConfigError::invalid(key, text, "the name of a directory is needed"));
     }
+    if dirs.iter().enumerate().any(|(at, dir)| dirs[..at].contains(dir)) {
+        return Err(ConfigError::invalid(key, text, "a directory is named twice"));
+    }
+    Ok(dirs)
 }
 
 #[cfg(test)]

@@ -62,7 +62,7 @@ fn what_cannot_be_meant_is_refused_by_key_value_and_what_is_allowed() {
         ("node.id=1\ncontroller.quorum.voters=1@a:1,2@b:1", "only one voter"),
         ("node.id=1\ncontroller.quorum.voters=2@b:1", "the voter must be this node, whose node.id is 1"),
         ("controller.quorum.voters=b:1", "allowed is ID@HOST:PORT"),
-        ("log.dirs=/a,/b", "only one directory"),
+        ("log.dirs=/a,/a", "named twice"),
         ("authorizer.class.name=com.example.Mine", "Java classes"),
         ("zookeeper.connect=zk:2181", "no ZooKeeper"),
         ("listeners=SASL_PLAINTEXT://:9092", "allowed are PLAIN, SCRAM-SHA-256"),

@@ -7,6 +7,7 @@ mod compaction;
 mod configs;
 mod groups;
 mod life;
+mod log_dirs;
 mod metrics;
 mod operations;
 mod quotas;
