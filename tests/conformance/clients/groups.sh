@@ -10,9 +10,9 @@ title() { echo "== $*"; }
 # Ids and addresses that differ each time; columns are padded to their width.
 plain() {
   sed -E 's/127.0.0.1:[0-9]+/BROKER/; s/console-consumer-[0-9a-f]{8}-[0-9a-f-]+/MEMBER/g; s/(^| )[A-Za-z0-9_-]{22}( |$)/\1MEMBER\2/g; s/[[:space:]]+/ /g' |
-    { grep -v '^ *$\|^.20[0-9-]* .* WARN ' || true; } | sort
+    { grep -v '^ *$\|^ *at \|^.20[0-9-]* .* WARN ' || true; } | sort
 }
-groups() { (call kafka-consumer-groups "$@" 2>&1 || true) | grep -v '^\s*at ' | plain; }
+groups() { (call kafka-consumer-groups "$@" 2>&1 || true) | plain; }
 # until_state GROUP STATE
 until_state() {
   local _ said
