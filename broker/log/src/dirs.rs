@@ -9,7 +9,9 @@ use std::sync::{Arc, OnceLock, Weak};
 use parking_lot::Mutex;
 use strata_types::{TimestampMs, TopicId, TopicPartition};
 
-use crate::{Log, LogConfig, LogListener, LogManager, LogManagerOptions, RecoveryReport, StorageError};
+use crate::{
+    FlushStats, Log, LogConfig, LogListener, LogManager, LogManagerOptions, RecoveryReport, StorageError,
+};
 
 /// A data folder's state, which its logs share.
 pub(crate) struct Folder {
@@ -177,6 +179,15 @@ impl LogDirs {
         let mut report = RecoveryReport::default();
         self.managers().for_each(|manager| report.add(&manager.recovery_report()));
         report
+    }
+
+    /// What was flushed so far, over all folders.
+    pub fn flush_stats(&self) -> FlushStats {
+        let all = self.managers().map(|manager| manager.flusher().stats());
+        all.fold(FlushStats::default(), |sum, one| FlushStats {
+            rounds: sum.rounds + one.rounds,
+            time: sum.time + one.time,
+        })
     }
 
     /// The partition's log, made now if there is none, where there are fewest. A folder where it cannot be made is offline from then on.

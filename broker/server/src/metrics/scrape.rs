@@ -197,7 +197,7 @@ fn logs(broker: &Broker, partitions: &[Arc<Partition>], out: &mut Out<'_>) -> fm
         of_each(|p| p.log.start_offset().0 as f64),
     )?;
     out.gauge("kafka_log_log_logendoffset", "The next offset", of_each(|p| p.log.end_offset().0 as f64))?;
-    if let Some(flushed) = broker.partitions.manager().map(|manager| manager.flusher().stats()) {
+    if let Some(flushed) = broker.partitions.manager().map(|logs| logs.flush_stats()) {
         out.counter(
             "kafka_log_logflushstats_flushes",
             "Rounds of flushing, each for all logs that waited",
