@@ -1,7 +1,8 @@
 //! AlterReplicaLogDirs (34): moves replicas between directories of this broker (KIP-113).
 //!
-//! - There is one directory, and everything is in it already: what is moved there is there. Other paths are LOG_DIR_NOT_FOUND,
-//!   partitions that are not here REPLICA_NOT_AVAILABLE, as on a Kafka broker with one directory.
+//! - What is asked to be where it is, is there. Moving it to another directory is not supported yet: INVALID_REQUEST.
+//! - A path that is none of the directories is LOG_DIR_NOT_FOUND, one that is offline KAFKA_STORAGE_ERROR, a partition that is not
+//!   here REPLICA_NOT_AVAILABLE, as on a Kafka broker.
 
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -51,11 +52,18 @@ impl Handler for AlterReplicaLogDirs {
 }
 
 fn moved(broker: &Broker, path: &str, topic: &str, partition: i32) -> ErrorCode {
-    let dir = &broker.config.data_dir;
-    let same = Path::new(path) == dir || std::path::absolute(dir).is_ok_and(|dir| dir == Path::new(path));
+    let is = |dir: &Path| {
+        dir == Path::new(path) || std::path::absolute(dir).is_ok_and(|dir| dir == Path::new(path))
+    };
+    let dirs = broker.partitions.manager().map(|dirs| dirs.describe()).unwrap_or_default();
+    let Some(wanted) = dirs.iter().find(|dir| is(&dir.path)) else { return ErrorCode::LogDirNotFound };
+    if wanted.failed.is_some() {
+        return ErrorCode::KafkaStorageError;
+    }
     match broker.partitions.by_name(topic, partition) {
-        _ if !same => ErrorCode::LogDirNotFound,
-        Ok(_) => ErrorCode::None,
+        Ok(partition) if partition.log.dir().starts_with(&wanted.path) => ErrorCode::None,
+        Ok(_) => ErrorCode::InvalidRequest,
+        Err(ErrorCode::KafkaStorageError) => ErrorCode::KafkaStorageError,
         Err(_) => ErrorCode::ReplicaNotAvailable,
     }
 }

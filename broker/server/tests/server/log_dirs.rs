@@ -2,7 +2,12 @@
 
 use std::path::Path;
 
-use strata_protocol::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse};
+use strata_protocol::messages::alter_replica_log_dirs_request::{
+    AlterReplicaLogDir, AlterReplicaLogDirTopic,
+};
+use strata_protocol::messages::{
+    AlterReplicaLogDirsRequest, DescribeLogDirsRequest, DescribeLogDirsResponse,
+};
 use strata_server::Server;
 use strata_types::ErrorCode;
 
@@ -15,6 +20,19 @@ async fn start(dir: &Path) -> Server {
 
 async fn describe(connection: &mut Connection) -> DescribeLogDirsResponse {
     connection.call(4, &DescribeLogDirsRequest { topics: None, ..Default::default() }).await
+}
+
+/// Asks for a partition of `t` to be in a directory.
+async fn move_to(connection: &mut Connection, dir: &Path, partition: i32) -> i16 {
+    let topic =
+        AlterReplicaLogDirTopic { name: "t".into(), partitions: vec![partition], ..Default::default() };
+    let dir = AlterReplicaLogDir {
+        path: dir.display().to_string().into(),
+        topics: vec![topic],
+        ..Default::default()
+    };
+    let request = AlterReplicaLogDirsRequest { dirs: vec![dir], ..Default::default() };
+    connection.call(2, &request).await.results[0].partitions[0].error_code
 }
 
 /// The error and the partitions of `t` of each directory.
@@ -40,6 +58,12 @@ async fn partitions_spread_over_the_directories_and_stay_there() {
     let before = shown(&describe(&mut connection).await);
     assert_eq!(before.iter().map(|(code, all)| (*code, all.len())).collect::<Vec<_>>(), [(0, 2), (0, 2)]);
     assert!(dir.path().join("b/meta.properties").exists());
+    // Where it is already; another directory, which is not supported yet; none at all.
+    let (a, b) = (before[0].1[0], dir.path().join("b"));
+    assert_eq!(move_to(&mut connection, &dir.path().join("a"), a).await, 0);
+    assert_eq!(move_to(&mut connection, &b, a).await, ErrorCode::InvalidRequest.code());
+    let none = dir.path().join("c");
+    assert_eq!(move_to(&mut connection, &none, a).await, ErrorCode::LogDirNotFound.code());
     server.shutdown().await;
     let server = start(dir.path()).await;
     let mut connection = Connection::open(server.local_addr()).await;
