@@ -14,7 +14,6 @@ import urllib.request
 
 import worker
 
-TOPIC = "connect-lines"
 # Seconds that the worker may take to answer.
 ANSWER_S_MAX = 30
 
@@ -54,10 +53,10 @@ class Rest:
 def properties(bootstrap, port, mode):
     own = "exactly.once.source.support"
     return {
-        "bootstrap.servers": bootstrap, "group.id": "connect-workers", "listeners": f"http://127.0.0.1:{port}",
-        "config.storage.topic": "connect-configs", "config.storage.replication.factor": 1,
-        "offset.storage.topic": "connect-offsets", "offset.storage.replication.factor": 1, "offset.storage.partitions": 5,
-        "status.storage.topic": "connect-status", "status.storage.replication.factor": 1, "status.storage.partitions": 3,
+        "bootstrap.servers": bootstrap, "group.id": f"{mode}-workers", "listeners": f"http://127.0.0.1:{port}",
+        "config.storage.topic": f"{mode}-configs", "config.storage.replication.factor": 1,
+        "offset.storage.topic": f"{mode}-offsets", "offset.storage.replication.factor": 1, "offset.storage.partitions": 5,
+        "status.storage.topic": f"{mode}-status", "status.storage.replication.factor": 1, "status.storage.partitions": 3,
         "offset.flush.interval.ms": 500, "key.converter": "org.apache.kafka.connect.storage.StringConverter",
         "value.converter": "org.apache.kafka.connect.storage.StringConverter", "plugin.discovery": "service_load",
         "scheduled.rebalance.max.delay.ms": 0, own: "enabled" if mode == "exactly-once" else "disabled",
@@ -79,14 +78,14 @@ def came(path, expected):
     print(f"{len(expected)} lines came, as they should: {path.read_text() == lines(expected)}")
 
 
-def settled(rest, source_bytes, sink_offset):
+def settled(rest, names, source_bytes, sink_offset):
     """Waits until both connectors' offsets are those of all that there is, so that a kill costs nothing."""
     def both():
-        source, sink = rest.offsets("source"), rest.offsets("sink")
+        source, sink = map(rest.offsets, names)
         return source and sink and source[0]["offset"]["position"] == source_bytes and \
             sink[0]["offset"]["kafka_offset"] >= sink_offset
     worker.wait_for("the offsets", both)
-    print("source offsets:", [offset["offset"] for offset in rest.offsets("source")])
+    print("source offsets:", [offset["offset"] for offset in rest.offsets(names[0])])
 
 
 def run(bootstrap, mode, folder):
@@ -94,6 +93,8 @@ def run(bootstrap, mode, folder):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     rest, source, sink = Rest(port), folder / "in.txt", folder / "out.txt"
+    # Both ways are played on one server: nothing of the one may be taken for the other's.
+    topic, reader, writer = f"{mode}-lines", f"{mode}-source", f"{mode}-sink"
     own = properties(bootstrap, port, mode)
     start = lambda: worker.Java("org.apache.kafka.connect.cli.ConnectDistributed", own, folder, "worker")  # noqa: E731
     process = start()
@@ -102,48 +103,48 @@ def run(bootstrap, mode, folder):
         print("kafka cluster known:", bool(rest.ask("GET", "/")[1]["kafka_cluster_id"]))
         append(source, range(50))
         # With a partition of its own for order; the connector names no topic settings in its plain form.
-        config = {"connector.class": "FileStreamSource", "file": str(source), "topic": TOPIC, "tasks.max": "1",
+        config = {"connector.class": "FileStreamSource", "file": str(source), "topic": topic, "tasks.max": "1",
                   "topic.creation.default.partitions": "1", "topic.creation.default.replication.factor": "1"}
-        print("source created:", rest.ask("PUT", "/connectors/source/config", config)[0])
-        config = {"connector.class": "FileStreamSink", "file": str(sink), "topics": TOPIC, "tasks.max": "1",
+        print("source created:", rest.ask("PUT", f"/connectors/{reader}/config", config)[0])
+        config = {"connector.class": "FileStreamSink", "file": str(sink), "topics": topic, "tasks.max": "1",
                   "consumer.override.auto.offset.reset": "earliest"}
-        print("sink created:", rest.ask("PUT", "/connectors/sink/config", config)[0])
+        print("sink created:", rest.ask("PUT", f"/connectors/{writer}/config", config)[0])
         running = ("RUNNING", ["RUNNING"])
-        rest.await_state("source", running)
-        rest.await_state("sink", running)
+        rest.await_state(reader, running)
+        rest.await_state(writer, running)
         came(sink, list(range(50)))
         append(source, range(50, 80))
         came(sink, list(range(80)))
-        settled(rest, len(lines(range(80))), 80)
+        settled(rest, (reader, writer), len(lines(range(80))), 80)
 
-        print("sink stopped:", rest.ask("PUT", "/connectors/sink/stop")[0])
-        rest.await_state("sink", ("STOPPED", []))
-        status = worker.wait_for("the reset", lambda: (lambda s: s if s == 200 else None)(rest.ask("DELETE", "/connectors/sink/offsets")[0]))
-        print("sink offsets reset:", status, rest.offsets("sink"))
+        print("sink stopped:", rest.ask("PUT", f"/connectors/{writer}/stop")[0])
+        rest.await_state(writer, ("STOPPED", []))
+        status = worker.wait_for("the reset", lambda: (lambda s: s if s == 200 else None)(rest.ask("DELETE", f"/connectors/{writer}/offsets")[0]))
+        print("sink offsets reset:", status, rest.offsets(writer))
         sink.unlink()
-        print("sink resumed:", rest.ask("PUT", "/connectors/sink/resume")[0])
-        rest.await_state("sink", running)
+        print("sink resumed:", rest.ask("PUT", f"/connectors/{writer}/resume")[0])
+        rest.await_state(writer, running)
         came(sink, list(range(80)))
-        settled(rest, len(lines(range(80))), 80)
+        settled(rest, (reader, writer), len(lines(range(80))), 80)
 
         process.end(signal.SIGKILL)
         append(source, range(80, 100))
         process = start()
         worker.wait_for("the worker", lambda: rest.ask("GET", "/connectors")[0] == 200)
-        rest.await_state("source", running)
-        rest.await_state("sink", running)
+        rest.await_state(reader, running)
+        rest.await_state(writer, running)
         came(sink, list(range(100)))
 
-        for name in ("source", "sink"):
+        for name in (reader, writer):
             print(f"{name} deleted:", rest.ask("DELETE", f"/connectors/{name}")[0])
         print("connectors left:", rest.ask("GET", "/connectors")[1])
     finally:
         process.end()
-    values = [message.value().decode() + "\n" for message in worker.records(bootstrap, TOPIC, 100)]
+    values = [message.value().decode() + "\n" for message in worker.records(bootstrap, topic, 100)]
     print("records in the topic:", len(values), "in order:", "".join(values) == lines(range(100)))
-    print("topics:", [topic for topic in worker.topics(bootstrap) if topic.startswith("connect-")])
-    for topic in ("connect-configs", "connect-offsets", "connect-status", TOPIC):
-        print(topic, worker.setting(bootstrap, topic, "cleanup.policy"))
+    print("topics:", [name for name in worker.topics(bootstrap) if name.startswith(f"{mode}-")])
+    for name in (f"{mode}-configs", f"{mode}-offsets", f"{mode}-status", topic):
+        print(name, worker.setting(bootstrap, name, "cleanup.policy"))
 
 
 if __name__ == "__main__":
