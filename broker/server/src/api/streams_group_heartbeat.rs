@@ -37,8 +37,8 @@ impl Handler for StreamsGroupHeartbeat {
     const VERSIONS: RangeInclusive<i16> = 0..=1;
 
     async fn handle(cx: Context, request: Self::Request) -> Result<StreamsGroupHeartbeatResponse, Refusal> {
-        if let Err(refused) = check(&cx, &request) {
-            return Ok(refused);
+        if let Err((code, words)) = check(&cx, &request) {
+            return Ok(refused(code, words));
         }
         let group = request.group_id.clone();
         let request = GroupRequest::StreamsGroupHeartbeat { request, client: client(&cx) };
@@ -60,12 +60,12 @@ impl Handler for StreamsGroupHeartbeat {
 }
 
 /// What is refused before the coordinator is asked.
-fn check(cx: &Context, request: &StreamsGroupHeartbeatRequest) -> Result<(), StreamsGroupHeartbeatResponse> {
+fn check(cx: &Context, request: &StreamsGroupHeartbeatRequest) -> Result<(), (ErrorCode, Option<String>)> {
     if !features::serves_streams_groups(&cx.broker) {
-        return Err(refused(ErrorCode::UnsupportedVersion, None));
+        return Err((ErrorCode::UnsupportedVersion, None));
     }
     if !cx.allows(Operation::Read, Resource::Group(&request.group_id)) {
-        return Err(refused(ErrorCode::GroupAuthorizationFailed, None));
+        return Err((ErrorCode::GroupAuthorizationFailed, None));
     }
     let Some(topology) = &request.topology else { return Ok(()) };
     let topics = topics_of(topology);
@@ -77,16 +77,16 @@ fn check(cx: &Context, request: &StreamsGroupHeartbeatRequest) -> Result<(), Str
         let names = prohibited.join(",");
         let words =
             format!("Use of Kafka internal topics {names} in a Kafka Streams topology is prohibited.");
-        return Err(refused(ErrorCode::StreamsInvalidTopology, Some(words)));
+        return Err((ErrorCode::StreamsInvalidTopology, Some(words)));
     }
     let invalid = named(|topic| TopicName::new(topic).is_err());
     if !invalid.is_empty() {
         let words = format!("Topic names {} are not valid topic names.", invalid.join(","));
-        return Err(refused(ErrorCode::StreamsInvalidTopology, Some(words)));
+        return Err((ErrorCode::StreamsInvalidTopology, Some(words)));
     }
     let access = cx.access();
     if topics.iter().any(|topic| !access.allows(Operation::Describe, Resource::Topic(topic))) {
-        return Err(refused(ErrorCode::TopicAuthorizationFailed, None));
+        return Err((ErrorCode::TopicAuthorizationFailed, None));
     }
     Ok(())
 }

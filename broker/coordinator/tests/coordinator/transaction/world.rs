@@ -154,7 +154,7 @@ impl World {
         }
         if client.producer.is_none() {
             // Not all at once: who shares an id shuts the others out.
-            if choice % 10 == 0 {
+            if choice.is_multiple_of(10) {
                 self.init(index, None);
             }
             return;
