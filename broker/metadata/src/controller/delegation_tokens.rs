@@ -112,7 +112,8 @@ mod tests {
         assert_eq!(until, Ok(100), "no renewal leads beyond the end");
         apply(&mut image, &records);
 
-        apply(&mut image, &sweep_delegation_tokens(&image, 60).0);
+        let swept = sweep_delegation_tokens(&image, 60).0;
+        apply(&mut image, &swept);
         assert!(image.delegation_token("a").is_some() && image.delegation_token("b").is_none());
         let (records, ended) = expire_delegation_token(&image, "a", "User:o", (60, -1));
         assert_eq!(ended, Ok(-1));
