@@ -126,7 +126,7 @@ fn what_cannot_be_is_one_line_and_status_one() -> anyhow::Result<()> {
     let cases: &[(&str, &str, &str)] = &[
         ("--listeners", "PLAINTEXT://127.0.0.1:99999", "0 to 65535"),
         ("--listeners", "127.0.0.1:9092", "NAME://HOST:PORT"),
-        ("--listeners", "SASL_SSL://127.0.0.1:0", "not SASL_SSL"),
+        ("--listeners", "SASL_SSL://127.0.0.1:0", "allowed are PLAIN, SCRAM-SHA-256"),
         ("--listeners", "ELSEWHERE://127.0.0.1:0", "does not say which protocol"),
         ("--override", "nonsense", "key=value"),
         ("--override", "=1", "key=value"),

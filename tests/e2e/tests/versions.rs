@@ -1,6 +1,9 @@
 //! Every version of every API key that ApiVersions tells of is answered, with content: old clients speak the first ones,
 //! new clients the last, and a field that a version lacks must not cost them the connection.
 
+#[path = "versions/others.rs"]
+mod others;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
@@ -103,6 +106,7 @@ fn every_version_that_is_advertised_is_answered() -> anyhow::Result<()> {
     tools(&mut asker)?;
     groups(&mut asker, id)?;
     ends(&mut asker)?;
+    others::ask(&mut asker)?;
     let left: Vec<_> = asker.advertised.keys().filter(|key| !asker.asked.contains(key)).collect();
     ensure!(left.is_empty(), "nothing here asks the keys {left:?}, which are advertised");
     asker.broker.stop()?;

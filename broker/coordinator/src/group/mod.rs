@@ -152,6 +152,28 @@ impl GroupShard {
     }
 }
 
+impl GroupShard {
+    /// Heartbeat, which classic members send to groups of either kind.
+    fn heartbeat(
+        &mut self,
+        now: TimestampMs,
+        request: &strata_protocol::messages::HeartbeatRequest,
+        outcome: &mut GroupOutcome,
+    ) -> ErrorCode {
+        match self.state.group(&request.group_id) {
+            Some(Group::Consumer(_)) => self.classic_heartbeat_to_consumer(now, request),
+            _ => self.heartbeat_classic(now, request, outcome),
+        }
+    }
+
+    /// What a member may see is kept only for as long as a regular expression waits to be resolved.
+    fn forget_access_unless_needed(&mut self, group_id: &Str) {
+        if !self.timers.is_armed(group_id, Timer::Regex) {
+            self.metadata.take_access(group_id);
+        }
+    }
+}
+
 impl Shard for GroupShard {
     type Request = GroupRequest;
     type Response = GroupResponse;
@@ -221,11 +243,7 @@ impl Shard for GroupShard {
                 _ => return self.sync_classic(now, &request, reply, outcome),
             },
             GroupRequest::Heartbeat { request } => {
-                let code = match self.state.group(&request.group_id) {
-                    Some(Group::Consumer(_)) => self.classic_heartbeat_to_consumer(now, &request),
-                    _ => self.heartbeat_classic(now, &request, outcome),
-                };
-                GroupResponse::Heartbeat(heartbeat_reply(code))
+                GroupResponse::Heartbeat(heartbeat_reply(self.heartbeat(now, &request, outcome)))
             }
             GroupRequest::Leave { request, version } => {
                 let left = match self.state.group(&request.group_id) {
@@ -235,11 +253,10 @@ impl Shard for GroupShard {
                 GroupResponse::Leave(left)
             }
             GroupRequest::ConsumerGroupHeartbeat { request, client, new_member, access } => {
-                self.metadata.resolve_as(&request.group_id, access);
+                let group_id = request.group_id.clone();
+                self.metadata.resolve_as(&group_id, access);
                 let response = self.consumer_heartbeat(now, &request, &client, new_member, outcome);
-                if !self.timers.is_armed(&request.group_id, Timer::Regex) {
-                    self.metadata.take_access(&request.group_id);
-                }
+                self.forget_access_unless_needed(&group_id);
                 GroupResponse::ConsumerGroupHeartbeat(response)
             }
             GroupRequest::ConsumerGroupDescribe { group_ids } => {

@@ -76,7 +76,7 @@ fn alter(
         return Err(invalid("Ignoring duplicate entity".to_owned()));
     }
     if let Some(QuotaName::Named(address)) = &entity.ip
-        && address.parse::<std::net::IpAddr>().is_err()
+        && address.parse::<core::net::IpAddr>().is_err()
     {
         // A name could mean another address tomorrow, and the controller asks no resolver.
         return Err(invalid(format!("{address} is not a valid IP or resolvable host.")));

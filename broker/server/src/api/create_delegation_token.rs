@@ -19,11 +19,29 @@ pub(crate) struct CreateDelegationToken;
 
 const RENEWERS_MAX: usize = 100;
 
+/// From this version on, the answer tells who asked for the token; it has no place for it before (KIP-373).
+const REQUESTER_SINCE: i16 = 3;
+
 impl Handler for CreateDelegationToken {
     type Request = CreateDelegationTokenRequest;
     const VERSIONS: RangeInclusive<i16> = 1..=3;
 
     async fn handle(cx: Context, request: Self::Request) -> Result<CreateDelegationTokenResponse, Refusal> {
+        let version = cx.version;
+        let mut response = Self::create(cx, request).await?;
+        if version < REQUESTER_SINCE {
+            response.token_requester_principal_type = Str::default();
+            response.token_requester_principal_name = Str::default();
+        }
+        Ok(response)
+    }
+}
+
+impl CreateDelegationToken {
+    async fn create(
+        cx: Context,
+        request: CreateDelegationTokenRequest,
+    ) -> Result<CreateDelegationTokenResponse, Refusal> {
         let requester = cx.principal().clone();
         let owner = match request.owner_principal_name.as_deref() {
             None | Some("") => requester.clone(),

@@ -46,14 +46,16 @@ impl Handler for DescribeDelegationToken {
         let shown = image
             .delegation_tokens()
             .filter(|token| !token.is_expired(now_ms) && asked(token) && may_know(token));
-        let tokens = shown.map(|token| described(token, tokens.hmac(&token.token_id))).collect();
+        let tokens = shown.map(|token| described(token, tokens.hmac(&token.token_id), cx.version)).collect();
         Ok(DescribeDelegationTokenResponse { tokens, ..Default::default() })
     }
 }
 
-fn described(token: &DelegationToken, hmac: bytes::Bytes) -> DescribedDelegationToken {
+fn described(token: &DelegationToken, hmac: bytes::Bytes, version: i16) -> DescribedDelegationToken {
     let (principal_type, principal_name) = parts(&token.owner);
-    let (token_requester_principal_type, token_requester_principal_name) = parts(&token.requester);
+    // Before v3 the answer has no place for who asked for the token (KIP-373).
+    let (token_requester_principal_type, token_requester_principal_name) =
+        if version >= 3 { parts(&token.requester) } else { Default::default() };
     let renewers = token.renewers.iter().map(|renewer| {
         let (principal_type, principal_name) = parts(renewer);
         DescribedDelegationTokenRenewer { principal_type, principal_name, ..Default::default() }

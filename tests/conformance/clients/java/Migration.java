@@ -15,6 +15,7 @@ import org.apache.kafka.clients.consumer.CooperativeStickyAssignor;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.errors.RebalanceInProgressException;
 import org.apache.kafka.common.serialization.StringDeserializer;
 import org.apache.kafka.common.serialization.StringSerializer;
 
@@ -132,9 +133,18 @@ public final class Migration {
                 var records = member.consumer().poll(POLL);
                 records.forEach(record -> read.merge(record.value(), 1, Integer::sum));
                 if (!records.isEmpty()) {
-                    member.consumer().commitSync();
+                    commit(member.consumer());
                 }
             }
+        }
+    }
+
+    /** A rebalance may begin between poll and commit: what was read is then committed after the next poll, which completes it. */
+    private static void commit(KafkaConsumer<String, String> consumer) {
+        try {
+            consumer.commitSync();
+        } catch (RebalanceInProgressException e) {
+            // Nothing is lost: the position stays.
         }
     }
 

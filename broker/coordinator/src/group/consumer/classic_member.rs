@@ -107,13 +107,7 @@ impl GroupShard {
         let change = self.subscription_change(now, group, &before, &member, outcome)?;
         let changed = change.names || change.regex.is_change();
         let downgrades = replaced.is_some_and(|replaced| self.downgrades_with(group, &replaced));
-        let owned: TopicPartitions = subscription
-            .owned_partitions
-            .iter()
-            .filter_map(|topic| {
-                Some((self.metadata.view().topic(&topic.topic)?.id, topic.partitions.clone()))
-            })
-            .collect();
+        let owned = self.owned_by(&subscription);
         let target = if downgrades {
             super::target::Target { epoch: group.core.assignment_epoch, partitions: group.target_of(&member) }
         } else {
@@ -144,15 +138,17 @@ impl GroupShard {
             let sync_ends = now + i64::from(after.rebalance_timeout_ms.max(0));
             self.timers.set(&group.core.id, Timer::Sync(after.id.clone()), sync_ends);
         }
-        Ok(JoinGroupResponse {
-            member_id: after.id.clone(),
-            generation_id: after.epoch,
-            protocol_type: Some(Str::from_static(classic::CONSUMER_PROTOCOL_TYPE)),
-            protocol_name: Some(
-                protocol_of(&after).map(|protocol| protocol.name.clone()).unwrap_or_default(),
-            ),
-            ..Default::default()
-        })
+        Ok(join_response(&after))
+    }
+
+    /// The partitions that a classic member says it has, of topics that there are.
+    fn owned_by(&self, subscription: &ConsumerProtocolSubscription) -> TopicPartitions {
+        let owned = subscription.owned_partitions.iter();
+        owned
+            .filter_map(|topic| {
+                Some((self.metadata.view().topic(&topic.topic)?.id, topic.partitions.clone()))
+            })
+            .collect()
     }
 
     /// SyncGroup for a consumer group: what the member has.
@@ -334,6 +330,17 @@ fn joined(
     member.client_host = join.client.client_host.detached();
     member.classic = Some(Arc::new(classic));
     member
+}
+
+/// The answer to a member that has joined.
+fn join_response(member: &ConsumerMember) -> JoinGroupResponse {
+    JoinGroupResponse {
+        member_id: member.id.clone(),
+        generation_id: member.epoch,
+        protocol_type: Some(Str::from_static(classic::CONSUMER_PROTOCOL_TYPE)),
+        protocol_name: Some(protocol_of(member).map(|protocol| protocol.name.clone()).unwrap_or_default()),
+        ..Default::default()
+    }
 }
 
 fn protocol_of(member: &ConsumerMember) -> Option<&ClassicProtocol> {

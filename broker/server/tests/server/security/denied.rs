@@ -309,6 +309,9 @@ rows! {
         => GROUP, |r| vec![r.error_code];
     DeleteShareGroupOffsets(0) DeleteShareGroupOffsetsRequest { group_id: "g".into(), ..Default::default() }
         => GROUP, |r| vec![r.error_code];
+    StreamsGroupTopologyDescriptionUpdate(0)
+        StreamsGroupTopologyDescriptionUpdateRequest { group_id: "g".into(), ..Default::default() }
+        => GROUP, |r| vec![r.error_code];
     UnregisterController(0) UnregisterControllerRequest::default() => CLUSTER, |r| vec![r.error_code];
 }
 
