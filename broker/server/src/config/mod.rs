@@ -19,6 +19,7 @@ mod settings;
 mod value;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,7 +57,7 @@ impl ConfigError {
 }
 
 /// A broker's configuration.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Config {
     pub node_id: NodeId,
     /// The id that a data directory without one gets; `None`: a random one.
@@ -72,6 +73,18 @@ pub struct Config {
     /// What was said and means nothing here, one line each; for the log.
     pub warnings: Vec<String>,
     given: BTreeMap<String, String>,
+}
+
+/// Without the settings as they were given: there are passwords among them.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { node_id, listeners, log_dirs, .. } = self;
+        f.debug_struct("Config")
+            .field("node_id", node_id)
+            .field("listeners", listeners)
+            .field("log_dirs", log_dirs)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Config {
