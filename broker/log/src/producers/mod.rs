@@ -92,6 +92,8 @@ pub(crate) enum Change {
         timestamp: TimestampMs,
         offset: Offset,
         aborted: bool,
+        /// Its epoch is above that of the transaction which it ends: that of the producer's next one.
+        bumped: bool,
     },
 }
 
@@ -165,9 +167,10 @@ impl Producers {
         }
         let known = self.producers.get(&header.producer_id);
         if header.is_control() {
-            let marker = marker(batch, known, first_offset, origin, timestamp)?;
-            if let (Some(Change::Marker { .. }), Some(known), TxnCheck::EpochBumped) = (&marker, known, txn) {
-                check_bumped(known, header)?;
+            let mut marker = marker(batch, known, first_offset, origin, timestamp)?;
+            if let (Some(Change::Marker { bumped, .. }), TxnCheck::EpochBumped) = (&mut marker, txn) {
+                *bumped = true;
+                known.map_or(Ok(()), |known| check_bumped(known, header))?;
             }
             return Ok(Verdict::New(marker));
         }
@@ -260,9 +263,15 @@ impl Producers {
                 }
                 None
             }
-            Change::Marker { producer_id, epoch, coordinator_epoch, timestamp, offset, aborted } => {
+            Change::Marker { producer_id, epoch, coordinator_epoch, timestamp, offset, aborted, bumped } => {
                 self.make_room(producer_id);
-                self.verifications.remove(&producer_id);
+                // What was asked of the transaction that ends is void. Of the next one its producer may have asked
+                // already: the end is answered before its markers are written (KIP-890), and the coordinator says yes
+                // only once they are.
+                let is_void = |asked: &Verification| asked.epoch < epoch || !bumped;
+                if self.verifications.get(&producer_id).is_some_and(is_void) {
+                    self.verifications.remove(&producer_id);
+                }
                 let producer = self.producers.entry(producer_id).or_insert_with(|| Producer::new(epoch));
                 producer.at_epoch(epoch);
                 producer.coordinator_epoch = coordinator_epoch;
@@ -425,5 +434,6 @@ fn marker(
         }
     }
     let (producer_id, epoch) = (header.producer_id, header.producer_epoch);
-    Ok(Some(Change::Marker { producer_id, epoch, coordinator_epoch, timestamp, offset, aborted }))
+    let bumped = false;
+    Ok(Some(Change::Marker { producer_id, epoch, coordinator_epoch, timestamp, offset, aborted, bumped }))
 }

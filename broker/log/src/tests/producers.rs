@@ -1,7 +1,7 @@
 use strata_types::ErrorCode;
 
 use super::*;
-use crate::PRODUCER_ID_EXPIRATION_MS;
+use crate::{PRODUCER_ID_EXPIRATION_MS, TxnCheck};
 
 fn send(log: &Log, epoch: i16, sequence: i32, records: usize) -> Result<Appended, AppendError> {
     try_append(log, batch_with(sequenced(7, epoch, sequence), &vec![1; records]))
@@ -189,4 +189,35 @@ fn clients_do_not_end_transactions() {
     transactional(&log, 1, 0, 2);
     assert_eq!(try_append(&log, marker(1, 0, true)).unwrap_err().error_code(), ErrorCode::InvalidRecord);
     assert_eq!(log.end_offset(), Offset(2));
+}
+
+/// A producer of transaction version 2 goes on as soon as its transaction's end is answered, and that is before the
+/// marker is written: what it asked of the next transaction stands (KIP-890).
+#[test]
+fn a_marker_voids_what_was_asked_of_its_own_transaction_only() {
+    let of = |epoch, sequence| BuilderOptions { transactional: true, ..sequenced(7, epoch, sequence) };
+    let write = |log: &Log, records, origin, txn| log.append_checked(records, EPOCH, 1_000, origin, txn);
+    for (marker_epoch, check, stands) in [(1, TxnCheck::EpochBumped, true), (0, TxnCheck::Off, false)] {
+        let dir = tempfile::tempdir().unwrap();
+        let log = open(dir.path(), small());
+        let asked = log.begin_verification(ProducerId(7), ProducerEpoch(0));
+        write(&log, batch_with(of(0, 0), &[1]), Origin::Client, TxnCheck::Verified(asked)).unwrap();
+        let next = ProducerEpoch(marker_epoch);
+        let asked_early = log.begin_verification(ProducerId(7), next);
+        assert_eq!(asked_early.is_some(), stands, "the same epoch's transaction is open still");
+        write(&log, marker(7, marker_epoch, true), Origin::Coordinator, check).unwrap();
+        let begun = write(
+            &log,
+            batch_with(of(marker_epoch, i32::from(!stands)), &[1]),
+            Origin::Client,
+            TxnCheck::Verified(asked_early),
+        );
+        assert_eq!(
+            begun.map(|_| ()).map_err(|error| error.error_code()),
+            match stands {
+                true => Ok(()),
+                false => Err(ErrorCode::InvalidTxnState),
+            }
+        );
+    }
 }
