@@ -33,6 +33,8 @@ pub struct TxnMarker {
     pub commit: bool,
     /// The transaction coordinator's, so that an earlier one's late markers are refused.
     pub coordinator_epoch: i32,
+    /// Its epoch is above that of the transaction which it ends (KIP-890).
+    pub is_bumped: bool,
 }
 
 /// What one append to the internal topic holds.

@@ -31,7 +31,6 @@ impl MarkerVersion {
 pub(crate) async fn write(
     broker: &Arc<Broker>,
     marker: &TxnMarker,
-    version: MarkerVersion,
     at: &TxnPartition,
 ) -> Result<(), ErrorCode> {
     if *at.topic == *CONSUMER_OFFSETS {
@@ -55,10 +54,7 @@ pub(crate) async fn write(
         timestamp: now,
     });
     let batch = batch.map_err(|_| ErrorCode::UnknownServerError)?;
-    let check = match version {
-        MarkerVersion::SameEpoch => TxnCheck::Off,
-        MarkerVersion::EpochBumped => TxnCheck::EpochBumped,
-    };
+    let check = if marker.is_bumped { TxnCheck::EpochBumped } else { TxnCheck::Off };
     let appended = partition.append_checked(batch, now, Origin::Coordinator, check);
     let appended = appended.map_err(|error| error.error_code())?;
     partition.committed(appended.last_offset.next()).await

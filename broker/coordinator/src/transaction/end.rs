@@ -9,6 +9,9 @@
 //! | Empty          | raise the epoch | INVALID_TXN_STATE | PRODUCER_FENCED   | PRODUCER_FENCED   |
 //! | CompleteAbort  | raise the epoch | INVALID_TXN_STATE | done              | INVALID_TXN_STATE |
 //! | CompleteCommit | raise the epoch | INVALID_TXN_STATE | INVALID_TXN_STATE | done              |
+//!
+//! Between prepared and complete, the current epoch is told to come back (CONCURRENT_TRANSACTIONS). Kafka says
+//! PRODUCER_FENCED, which nobody sees there who is not quick; here the markers wait for the disk.
 
 use strata_protocol::Str;
 use strata_types::{ErrorCode, ProducerEpoch, ProducerId, TimestampMs};
@@ -200,8 +203,10 @@ fn decide(known: &Transaction, request: &EndTxn) -> Result<Decision, ErrorCode> 
         return Err(ErrorCode::InvalidProducerIdMapping);
     }
     let is_valid = match known.state {
-        TransactionState::PrepareCommit | TransactionState::PrepareAbort => again,
-        TransactionState::CompleteCommit | TransactionState::CompleteAbort => again || asked == current,
+        TransactionState::PrepareCommit
+        | TransactionState::PrepareAbort
+        | TransactionState::CompleteCommit
+        | TransactionState::CompleteAbort => again || asked == current,
         _ => asked == current,
     };
     if !is_valid {
@@ -209,6 +214,10 @@ fn decide(known: &Transaction, request: &EndTxn) -> Result<Decision, ErrorCode> 
     }
     match (known.state, request.commit) {
         (TransactionState::Ongoing, _) => Ok(Decision::End),
+        // The last end was answered, and its markers are on their way.
+        (TransactionState::PrepareCommit | TransactionState::PrepareAbort, _) if !again => {
+            Err(ErrorCode::ConcurrentTransactions)
+        }
         (TransactionState::CompleteCommit, true) | (TransactionState::CompleteAbort, false) if again => {
             Ok(Decision::Done)
         }

@@ -41,6 +41,9 @@ pub enum Compression {
     Zstd = 4,
 }
 
+/// Begins a frame. The older format, which begins otherwise, announces blocks of 8 MiB; no Kafka client writes it.
+const LZ4_MAGIC: [u8; 4] = 0x184d_2204_u32.to_le_bytes();
+
 impl Compression {
     /// All of them, by id.
     pub const ALL: [Self; 5] = [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd];
@@ -118,6 +121,9 @@ impl Compression {
             Self::None => Box::new(section),
             Self::Gzip => Box::new(buffered(flate2::bufread::MultiGzDecoder::new(section))),
             Self::Snappy => snappy::reader(section)?,
+            Self::Lz4 if !section.starts_with(&LZ4_MAGIC) => {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "not an LZ4 frame"));
+            }
             Self::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(section)),
             Self::Zstd => Box::new(buffered(zstd::stream::read::Decoder::with_buffer(section)?)),
         };

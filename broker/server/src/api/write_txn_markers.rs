@@ -56,12 +56,13 @@ async fn write(
         },
         commit: marker.transaction_result,
         coordinator_epoch: marker.coordinator_epoch,
+        is_bumped: version == MarkerVersion::EpochBumped,
     };
     let end = &end;
     let partitions = topic.partition_indexes.iter().map(|&partition| async move {
         let at = TxnPartition { topic: topic.name.clone(), partition };
         let written = match allowed {
-            true => markers::write(&cx.broker, end, version, &at).await,
+            true => markers::write(&cx.broker, end, &at).await,
             false => Err(ErrorCode::ClusterAuthorizationFailed),
         };
         WritableTxnMarkerPartitionResult {

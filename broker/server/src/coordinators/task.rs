@@ -85,7 +85,12 @@ impl<S: Hosted> Task<S> {
                     Some(ControlType::Abort) => false,
                     _ => continue,
                 };
-                self.runtime.load_marker(&TxnMarker { producer, commit, coordinator_epoch: -1 });
+                self.runtime.load_marker(&TxnMarker {
+                    producer,
+                    commit,
+                    coordinator_epoch: -1,
+                    is_bumped: false,
+                });
                 continue;
             }
             let producer = header.is_transactional().then_some(producer);
@@ -181,15 +186,20 @@ impl<S: Hosted> Task<S> {
                 }
                 records_batch(records, *producer, now)
             }
-            Append::Marker(marker) => end_transaction_marker(&EndTxnMarker {
-                base_offset: Offset::ZERO,
-                leader_epoch: LeaderEpoch::UNKNOWN,
-                producer_id: marker.producer.id,
-                producer_epoch: marker.producer.epoch,
-                commit: marker.commit,
-                coordinator_epoch: marker.coordinator_epoch,
-                timestamp: now,
-            }),
+            Append::Marker(marker) => {
+                if marker.is_bumped {
+                    check = TxnCheck::EpochBumped;
+                }
+                end_transaction_marker(&EndTxnMarker {
+                    base_offset: Offset::ZERO,
+                    leader_epoch: LeaderEpoch::UNKNOWN,
+                    producer_id: marker.producer.id,
+                    producer_epoch: marker.producer.epoch,
+                    commit: marker.commit,
+                    coordinator_epoch: marker.coordinator_epoch,
+                    timestamp: now,
+                })
+            }
         };
         let batch = batch.map_err(|_| ErrorCode::RecordListTooLarge)?;
         let appended = self.partition.append_checked(batch, now, Origin::Coordinator, check);

@@ -63,11 +63,12 @@ async fn complete(broker: &Arc<Broker>, index: PartitionId, action: TransactionA
         transaction_version,
         partitions,
     } = action;
-    let marker = TxnMarker { producer, commit, coordinator_epoch };
     let version = MarkerVersion::of_transaction(transaction_version);
+    let is_bumped = version == MarkerVersion::EpochBumped;
+    let marker = TxnMarker { producer, commit, coordinator_epoch, is_bumped };
     let mut left = partitions;
     loop {
-        let written = left.iter().map(|at| markers::write(broker, &marker, version, at));
+        let written = left.iter().map(|at| markers::write(broker, &marker, at));
         let written = future::join_all(written).await;
         let mut written = written.into_iter();
         left.retain(|at| {

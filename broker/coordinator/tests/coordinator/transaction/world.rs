@@ -339,7 +339,7 @@ impl World {
             ..
         } in std::mem::take(&mut self.transactions.actions)
         {
-            let marker = TxnMarker { producer, commit, coordinator_epoch };
+            let marker = TxnMarker { producer, commit, coordinator_epoch, is_bumped: true };
             self.jobs.push(Job { id: transactional_id, marker, left: partitions });
         }
         if self.jobs.is_empty() {
