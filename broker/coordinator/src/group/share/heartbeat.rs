@@ -170,7 +170,7 @@ impl GroupShard {
         })
     }
 
-    fn share_group_for(&self, group_id: &Str, joins: bool) -> Result<Arc<ShareGroup>, Failure> {
+    pub(super) fn share_group_for(&self, group_id: &Str, joins: bool) -> Result<Arc<ShareGroup>, Failure> {
         let not_found = |words: String| Err(Failure::new(ErrorCode::GroupIdNotFound, words));
         match self.state.groups.get(group_id).map(Arc::as_ref) {
             Some(Group::Share(group)) => Ok(Arc::new(group.clone())),

@@ -10,7 +10,7 @@ use strata_types::{ErrorCode, PartitionId, TimestampMs};
 use uuid::Uuid;
 
 use super::api::{GroupAction, ShareTopic};
-use super::record::state_record;
+use super::record::{epoch_record, state_record};
 use super::{ShareGroup, ShareMember};
 use crate::group::kind::{Failure, GroupType};
 use crate::group::{GroupOutcome, GroupShard, MetadataView};
@@ -187,14 +187,21 @@ impl GroupShard {
         ErrorCode::None
     }
 
-    /// Partitions whose state is to be made anew; the group has no members. Answers the state epoch.
+    /// Partitions whose state is to be made anew; the group has no members, and is made if there is none, as in Kafka.
+    /// Answers the state epoch.
     pub(super) fn alter_share_state(
         &self,
         group_id: &Str,
         topics: &[ShareTopic],
         outcome: &mut GroupOutcome,
     ) -> Result<i32, Failure> {
-        let group = self.empty_share_group(group_id)?;
+        let group = self.share_group_for(group_id, true)?;
+        if !group.is_empty() {
+            return Err(not_empty(group_id));
+        }
+        if self.state.group(group_id).is_none() {
+            outcome.append(epoch_record(group_id, group.core.epoch, 0));
+        }
         let mut next = StatePartitions::clone(&group.partitions);
         for topic in topics {
             for partition in &topic.partitions {
