@@ -5,17 +5,14 @@
 
 use std::ops::RangeInclusive;
 
-use strata_coordinator::share::persister::{PersisterRequest, PersisterResponse, SharePartitionKey};
-use strata_protocol::Str;
+use strata_coordinator::share::persister::PersisterRequest;
 use strata_protocol::messages::initialize_share_group_state_response::{
     InitializeStateResult, PartitionResult,
 };
 use strata_protocol::messages::{InitializeShareGroupStateRequest, InitializeShareGroupStateResponse};
-use strata_types::ErrorCode;
 
-use super::write_share_group_state::{may_act, said_of};
+use super::share_state::ShareState;
 use crate::dispatch::{Context, Handler, Refusal};
-use crate::share;
 
 pub(crate) struct InitializeShareGroupState;
 
@@ -27,31 +24,20 @@ impl Handler for InitializeShareGroupState {
         cx: Context,
         request: Self::Request,
     ) -> Result<InitializeShareGroupStateResponse, Refusal> {
-        let is_allowed = may_act(&cx);
+        let state = ShareState::of(&cx, &request.group_id);
         let mut results = Vec::with_capacity(request.topics.len());
         for topic in request.topics {
             let mut partitions = Vec::with_capacity(topic.partitions.len());
             for asked in topic.partitions {
-                let key = SharePartitionKey {
-                    group: request.group_id.detached(),
-                    topic_id: topic.topic_id,
-                    partition: asked.partition,
-                };
+                let partition = asked.partition;
+                let key = state.key(topic.topic_id, partition);
                 let ask = PersisterRequest::Initialize {
                     key: key.clone(),
                     state_epoch: asked.state_epoch,
                     start_offset: asked.start_offset,
                 };
-                let answer = match is_allowed {
-                    true => share::ask(&cx.broker, &key, ask).await,
-                    false => PersisterResponse::Done(Err(ErrorCode::ClusterAuthorizationFailed.into())),
-                };
-                let PersisterResponse::Done(done) = answer else {
-                    return Err(Refusal::not_an_answer_to("InitializeShareGroupState", &answer));
-                };
-                let (error_code, message) = said_of(done.err());
-                let error_message: Option<Str> = message;
-                let partition = asked.partition;
+                let (error_code, error_message) =
+                    state.done("InitializeShareGroupState", &key, Some(ask)).await?;
                 partitions.push(PartitionResult {
                     partition,
                     error_code,

@@ -69,6 +69,7 @@ pub(crate) mod share_acknowledge;
 pub(crate) mod share_fetch;
 pub(crate) mod share_group_describe;
 pub(crate) mod share_group_heartbeat;
+mod share_state;
 pub(crate) mod streams_group_describe;
 pub(crate) mod streams_group_heartbeat;
 pub(crate) mod streams_group_topology_description_update;

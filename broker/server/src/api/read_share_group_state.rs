@@ -5,14 +5,13 @@
 
 use std::ops::RangeInclusive;
 
-use strata_coordinator::share::persister::{PersisterRequest, PersisterResponse, SharePartitionKey};
+use strata_coordinator::share::persister::{PersisterRequest, PersisterResponse};
 use strata_protocol::messages::read_share_group_state_response::{
     PartitionResult, ReadStateResult, StateBatch,
 };
 use strata_protocol::messages::{ReadShareGroupStateRequest, ReadShareGroupStateResponse};
-use strata_types::ErrorCode;
 
-use super::write_share_group_state::{may_act, said_of};
+use super::share_state::{ShareState, said_of};
 use crate::dispatch::{Context, Handler, Refusal};
 use crate::share;
 
@@ -23,21 +22,14 @@ impl Handler for ReadShareGroupState {
     const VERSIONS: RangeInclusive<i16> = 0..=0;
 
     async fn handle(cx: Context, request: Self::Request) -> Result<ReadShareGroupStateResponse, Refusal> {
-        let is_allowed = may_act(&cx);
+        let state = ShareState::of(&cx, &request.group_id);
         let mut results = Vec::with_capacity(request.topics.len());
         for topic in request.topics {
             let mut partitions = Vec::with_capacity(topic.partitions.len());
             for asked in topic.partitions {
-                let key = SharePartitionKey {
-                    group: request.group_id.detached(),
-                    topic_id: topic.topic_id,
-                    partition: asked.partition,
-                };
+                let key = state.key(topic.topic_id, asked.partition);
                 let ask = PersisterRequest::Read { key: key.clone(), leader_epoch: asked.leader_epoch };
-                let answer = match is_allowed {
-                    true => share::ask(&cx.broker, &key, ask).await,
-                    false => PersisterResponse::Read(Err(ErrorCode::ClusterAuthorizationFailed.into())),
-                };
+                let answer = state.ask(&key, ask).await;
                 let PersisterResponse::Read(read) = answer else {
                     return Err(Refusal::not_an_answer_to("ReadShareGroupState", &answer));
                 };

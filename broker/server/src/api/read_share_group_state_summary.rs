@@ -3,16 +3,14 @@
 
 use std::ops::RangeInclusive;
 
-use strata_coordinator::share::persister::{PersisterRequest, PersisterResponse, SharePartitionKey};
+use strata_coordinator::share::persister::{PersisterRequest, PersisterResponse};
 use strata_protocol::messages::read_share_group_state_summary_response::{
     PartitionResult, ReadStateSummaryResult,
 };
 use strata_protocol::messages::{ReadShareGroupStateSummaryRequest, ReadShareGroupStateSummaryResponse};
-use strata_types::ErrorCode;
 
-use super::write_share_group_state::{may_act, said_of};
+use super::share_state::{ShareState, said_of};
 use crate::dispatch::{Context, Handler, Refusal};
-use crate::share;
 
 pub(crate) struct ReadShareGroupStateSummary;
 
@@ -24,22 +22,15 @@ impl Handler for ReadShareGroupStateSummary {
         cx: Context,
         request: Self::Request,
     ) -> Result<ReadShareGroupStateSummaryResponse, Refusal> {
-        let is_allowed = may_act(&cx);
+        let state = ShareState::of(&cx, &request.group_id);
         let mut results = Vec::with_capacity(request.topics.len());
         for topic in request.topics {
             let mut partitions = Vec::with_capacity(topic.partitions.len());
             for asked in topic.partitions {
                 let partition = asked.partition;
-                let key = SharePartitionKey {
-                    group: request.group_id.detached(),
-                    topic_id: topic.topic_id,
-                    partition,
-                };
+                let key = state.key(topic.topic_id, partition);
                 let ask = PersisterRequest::ReadSummary { key: key.clone() };
-                let answer = match is_allowed {
-                    true => share::ask(&cx.broker, &key, ask).await,
-                    false => PersisterResponse::Summary(Err(ErrorCode::ClusterAuthorizationFailed.into())),
-                };
+                let answer = state.ask(&key, ask).await;
                 let PersisterResponse::Summary(summary) = answer else {
                     return Err(Refusal::not_an_answer_to("ReadShareGroupStateSummary", &answer));
                 };

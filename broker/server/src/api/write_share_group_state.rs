@@ -7,16 +7,13 @@
 use std::ops::RangeInclusive;
 
 use strata_coordinator::share::partition::{DeliveryState, StateBatch};
-use strata_coordinator::share::persister::{PersisterRequest, PersisterResponse, SharePartitionKey};
-use strata_protocol::Str;
+use strata_coordinator::share::persister::{PersisterRequest, SharePartitionKey};
 use strata_protocol::messages::write_share_group_state_request::PartitionData;
 use strata_protocol::messages::write_share_group_state_response::{PartitionResult, WriteStateResult};
 use strata_protocol::messages::{WriteShareGroupStateRequest, WriteShareGroupStateResponse};
-use strata_types::ErrorCode;
 
+use super::share_state::ShareState;
 use crate::dispatch::{Context, Handler, Refusal};
-use crate::security::{Operation, Resource};
-use crate::share::{self, PersisterError};
 
 pub(crate) struct WriteShareGroupState;
 
@@ -25,28 +22,15 @@ impl Handler for WriteShareGroupState {
     const VERSIONS: RangeInclusive<i16> = 0..=1;
 
     async fn handle(cx: Context, request: Self::Request) -> Result<WriteShareGroupStateResponse, Refusal> {
-        let is_allowed = may_act(&cx);
+        let state = ShareState::of(&cx, &request.group_id);
         let mut results = Vec::with_capacity(request.topics.len());
         for topic in request.topics {
             let mut partitions = Vec::with_capacity(topic.partitions.len());
             for asked in topic.partitions {
                 let partition = asked.partition;
-                let key = SharePartitionKey {
-                    group: request.group_id.detached(),
-                    topic_id: topic.topic_id,
-                    partition,
-                };
-                let answer = match write(key.clone(), asked) {
-                    _ if !is_allowed => {
-                        PersisterResponse::Done(Err(ErrorCode::ClusterAuthorizationFailed.into()))
-                    }
-                    Some(write) => share::ask(&cx.broker, &key, write).await,
-                    None => PersisterResponse::Done(Err(ErrorCode::InvalidRequest.into())),
-                };
-                let PersisterResponse::Done(done) = answer else {
-                    return Err(Refusal::not_an_answer_to("WriteShareGroupState", &answer));
-                };
-                let (error_code, error_message) = said_of(done.err());
+                let key = state.key(topic.topic_id, partition);
+                let ask = write(key.clone(), asked);
+                let (error_code, error_message) = state.done("WriteShareGroupState", &key, ask).await?;
                 partitions.push(PartitionResult {
                     partition,
                     error_code,
@@ -78,15 +62,4 @@ fn write(key: SharePartitionKey, asked: PartitionData) -> Option<PersisterReques
         delivery_complete_count: asked.delivery_complete_count,
         batches: batches.collect::<Option<_>>()?,
     })
-}
-
-/// Whether the client is a broker: these requests are the brokers' own.
-pub(super) fn may_act(cx: &Context) -> bool {
-    cx.allows(Operation::ClusterAction, Resource::Cluster)
-}
-
-/// The code and message of an answer.
-pub(super) fn said_of(error: Option<PersisterError>) -> (i16, Option<Str>) {
-    let Some(error) = error else { return (ErrorCode::None.into(), None) };
-    (error.code.into(), error.message.map(Str::from_static))
 }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use strata_coordinator::Shard;
 use strata_coordinator::share::persister::{
-    PersisterError, PersisterRequest, PersisterResponse, ReadState, SharePartitionKey, StateSummary,
-    UNINITIALIZED_START_OFFSET,
+    PersisterError, PersisterRequest, PersisterResponse, PersisterShard, ReadState, SharePartitionKey,
+    StateSummary, UNINITIALIZED_START_OFFSET,
 };
 use strata_protocol::Str;
 use strata_types::{ErrorCode, PartitionId, TopicId};
@@ -26,9 +27,7 @@ pub(crate) async fn ask(
     request: PersisterRequest,
 ) -> PersisterResponse {
     if let Err(code) = check(broker, key).await {
-        return <strata_coordinator::share::persister::PersisterShard as strata_coordinator::Shard>::refuse(
-            &request, code,
-        );
+        return PersisterShard::refuse(&request, code);
     }
     // State that is made anew or goes: what is in memory of it counts no more.
     if matches!(request, PersisterRequest::Initialize { .. } | PersisterRequest::Delete { .. }) {
