@@ -5,6 +5,7 @@
 
 use std::ops::RangeInclusive;
 
+use strata_protocol::Str;
 use strata_protocol::messages::{AddRaftVoterRequest, AddRaftVoterResponse};
 use strata_types::ErrorCode;
 
@@ -19,15 +20,19 @@ impl Handler for AddRaftVoter {
     const VERSIONS: RangeInclusive<i16> = 0..=1;
 
     async fn handle(cx: Context, request: Self::Request) -> Result<AddRaftVoterResponse, Refusal> {
-        let other = request.cluster_id.filter(|id| *id != cx.broker.cluster_id);
-        let (code, why) = if !cx.allows(Operation::Alter, Resource::Cluster) {
-            (ErrorCode::ClusterAuthorizationFailed, None)
-        } else if other.is_some() {
-            (ErrorCode::InconsistentClusterId, None)
-        } else {
-            let why = "Cluster doesn't support adding voter because the kraft.version feature is 0";
-            (ErrorCode::UnsupportedVersion, message(why))
-        };
+        let (code, why) = voters_stay(&cx, request.cluster_id, "adding");
         Ok(AddRaftVoterResponse { error_code: code.into(), error_message: why, ..Default::default() })
     }
+}
+
+/// Why the voters are not changed.
+pub(super) fn voters_stay(cx: &Context, cluster_id: Option<Str>, change: &str) -> (ErrorCode, Option<Str>) {
+    if !cx.allows(Operation::Alter, Resource::Cluster) {
+        return (ErrorCode::ClusterAuthorizationFailed, None);
+    }
+    if cluster_id.is_some_and(|id| id != cx.broker.cluster_id) {
+        return (ErrorCode::InconsistentClusterId, None);
+    }
+    let why = format!("Cluster doesn't support {change} voter because the kraft.version feature is 0");
+    (ErrorCode::UnsupportedVersion, message(why))
 }

@@ -6,11 +6,9 @@
 use std::ops::RangeInclusive;
 
 use strata_protocol::messages::{RemoveRaftVoterRequest, RemoveRaftVoterResponse};
-use strata_types::ErrorCode;
 
-use super::message;
+use super::add_raft_voter::voters_stay;
 use crate::dispatch::{Context, Handler, Refusal};
-use crate::security::{Operation, Resource};
 
 pub(crate) struct RemoveRaftVoter;
 
@@ -19,15 +17,7 @@ impl Handler for RemoveRaftVoter {
     const VERSIONS: RangeInclusive<i16> = 0..=0;
 
     async fn handle(cx: Context, request: Self::Request) -> Result<RemoveRaftVoterResponse, Refusal> {
-        let other = request.cluster_id.filter(|id| *id != cx.broker.cluster_id);
-        let (code, why) = if !cx.allows(Operation::Alter, Resource::Cluster) {
-            (ErrorCode::ClusterAuthorizationFailed, None)
-        } else if other.is_some() {
-            (ErrorCode::InconsistentClusterId, None)
-        } else {
-            let why = "Cluster doesn't support removing voter because the kraft.version feature is 0";
-            (ErrorCode::UnsupportedVersion, message(why))
-        };
+        let (code, why) = voters_stay(&cx, request.cluster_id, "removing");
         Ok(RemoveRaftVoterResponse { error_code: code.into(), error_message: why, ..Default::default() })
     }
 }
