@@ -1,7 +1,7 @@
 //! What every request may need: the configuration, the metadata, the partitions, the coordinators.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use strata_coordinator::share::persister::PersisterShard;
 use strata_coordinator::{GroupShard, TransactionShard};
@@ -73,6 +73,20 @@ pub(crate) struct Broker {
 pub(crate) fn now() -> TimestampMs {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     TimestampMs::try_from(since.as_millis()).unwrap_or(TimestampMs::MAX)
+}
+
+/// A deadline further off than this is looked at again in between.
+const SLEEP_MAX: Duration = Duration::from_secs(3600);
+
+/// Resolves at `deadline`; never without one.
+pub(crate) async fn until(deadline: Option<TimestampMs>) {
+    match deadline {
+        Some(deadline) => {
+            let wait = u64::try_from(deadline.saturating_sub(now())).unwrap_or(0);
+            tokio::time::sleep(Duration::from_millis(wait).min(SLEEP_MAX)).await;
+        }
+        None => std::future::pending().await,
+    }
 }
 
 impl Broker {

@@ -2,29 +2,28 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use strata_coordinator::transaction::TxnPartition;
 use strata_coordinator::{GroupRequest, GroupResponse, TxnMarker};
 use strata_log::TxnCheck;
-use strata_protocol::records::{EndTxnMarker, Origin, end_transaction_marker};
-use strata_types::{ErrorCode, LeaderEpoch, Offset};
+use strata_protocol::records::{BuildError, EndTxnMarker, Origin, end_transaction_marker};
+use strata_types::{ErrorCode, LeaderEpoch, Offset, TimestampMs};
 
 use crate::broker::{Broker, now};
 use crate::internal::CONSUMER_OFFSETS;
 
-/// What a marker's epoch is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum MarkerVersion {
-    /// That of the records which it ends.
-    SameEpoch,
-    /// Above it (KIP-890): one that is late is told from the next transaction's.
-    EpochBumped,
-}
-
-impl MarkerVersion {
-    /// By the level of the feature `transaction.version` that the transaction was ended with.
-    pub(crate) fn of_transaction(version: i16) -> Self {
-        if version >= 2 { Self::EpochBumped } else { Self::SameEpoch }
-    }
+/// The control batch of a marker, and what the log must check when it is appended.
+pub(crate) fn batch(marker: &TxnMarker, now: TimestampMs) -> Result<(Bytes, TxnCheck), BuildError> {
+    let batch = end_transaction_marker(&EndTxnMarker {
+        base_offset: Offset::ZERO,
+        leader_epoch: LeaderEpoch::UNKNOWN,
+        producer_id: marker.producer.id,
+        producer_epoch: marker.producer.epoch,
+        commit: marker.commit,
+        coordinator_epoch: marker.coordinator_epoch,
+        timestamp: now,
+    })?;
+    Ok((batch, if marker.is_bumped { TxnCheck::EpochBumped } else { TxnCheck::Off }))
 }
 
 /// Writes the marker into a partition that is led here, and waits until it is committed. Written twice, it does no harm.
@@ -44,17 +43,7 @@ pub(crate) async fn write(
     }
     let partition = broker.partitions.by_name(&at.topic, at.partition)?;
     let now = now();
-    let batch = end_transaction_marker(&EndTxnMarker {
-        base_offset: Offset::ZERO,
-        leader_epoch: LeaderEpoch::UNKNOWN,
-        producer_id: marker.producer.id,
-        producer_epoch: marker.producer.epoch,
-        commit: marker.commit,
-        coordinator_epoch: marker.coordinator_epoch,
-        timestamp: now,
-    });
-    let batch = batch.map_err(|_| ErrorCode::UnknownServerError)?;
-    let check = if marker.is_bumped { TxnCheck::EpochBumped } else { TxnCheck::Off };
+    let (batch, check) = batch(marker, now).map_err(|_| ErrorCode::UnknownServerError)?;
     let appended = partition.append_checked(batch, now, Origin::Coordinator, check);
     let appended = appended.map_err(|error| error.error_code())?;
     partition.committed(appended.last_offset.next()).await

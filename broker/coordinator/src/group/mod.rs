@@ -36,7 +36,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use strata_protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
+use strata_protocol::messages::{HeartbeatRequest, OffsetCommitRequest, OffsetCommitResponse};
 use strata_protocol::{EncodeError, Str};
 use strata_types::{ErrorCode, TimestampMs};
 
@@ -157,7 +157,7 @@ impl GroupShard {
     fn heartbeat(
         &mut self,
         now: TimestampMs,
-        request: &strata_protocol::messages::HeartbeatRequest,
+        request: &HeartbeatRequest,
         outcome: &mut GroupOutcome,
     ) -> ErrorCode {
         match self.state.group(&request.group_id) {

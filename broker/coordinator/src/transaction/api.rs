@@ -6,7 +6,7 @@ use strata_protocol::messages::list_transactions_response::TransactionState as L
 use strata_types::{ErrorCode, PartitionId, ProducerId, TimestampMs};
 
 use super::admin::{TransactionFilter, describe_error};
-use crate::shard::TxnProducer;
+use crate::shard::{TxnMarker, TxnProducer};
 
 /// A partition that is, or is to be, part of a transaction.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -93,15 +93,7 @@ pub enum TransactionResponse {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TransactionAction {
     /// Write the marker into every partition, as often as it takes; then [`TransactionRequest::MarkersWritten`].
-    WriteMarkers {
-        transactional_id: Str,
-        producer: TxnProducer,
-        commit: bool,
-        coordinator_epoch: i32,
-        /// The client's: from 2 on, the marker's epoch is above that of the records.
-        transaction_version: i16,
-        partitions: Vec<TxnPartition>,
-    },
+    WriteMarkers { transactional_id: Str, marker: TxnMarker, partitions: Vec<TxnPartition> },
 }
 
 /// The answer `code` in the shape that `request` asks for.

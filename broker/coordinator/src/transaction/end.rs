@@ -19,10 +19,17 @@ use strata_types::{ErrorCode, ProducerEpoch, ProducerId, TimestampMs};
 use super::api::{EndTxn, TransactionAction, TransactionResponse};
 use super::metadata::{Transaction, TransactionState};
 use super::{TransactionOutcome, TransactionShard};
-use crate::shard::TxnProducer;
+use crate::shard::{TxnMarker, TxnProducer};
 
 /// From here on an end raises the epoch.
 const VERSION_WITH_EPOCH_BUMP: i16 = 2;
+
+/// Whether a transaction of this version ends at an epoch above that of its records: a marker that is late is then told
+/// from the next transaction's (KIP-890).
+pub fn raises_epoch(transaction_version: i16) -> bool {
+    transaction_version >= VERSION_WITH_EPOCH_BUMP
+}
+
 /// Transactions that are aborted by one append: their records must fit into it.
 const ABORTS_AT_ONCE_MAX: usize = 10;
 
@@ -43,7 +50,7 @@ impl TransactionShard {
         request: &EndTxn,
         outcome: &mut TransactionOutcome,
     ) -> TransactionResponse {
-        let bumps = request.transaction_version >= VERSION_WITH_EPOCH_BUMP;
+        let bumps = raises_epoch(request.transaction_version);
         let decided = self.known(request).and_then(|known| {
             let decision = if bumps { decide(known, request) } else { decide_v1(known, request) }?;
             Ok((known, decision))
@@ -80,7 +87,7 @@ impl TransactionShard {
         let Some(known) = self.state.transaction(id) else { return };
         let version = self.config.transaction_version;
         let mut next = prepared(known, TransactionState::PrepareAbort, version, now);
-        if version < VERSION_WITH_EPOCH_BUMP {
+        if !raises_epoch(version) {
             // Version 2 has raised it, as with every end.
             next.producer.epoch = known.fencing_epoch();
             next.last_epoch = ProducerEpoch::NONE;
@@ -130,10 +137,12 @@ impl TransactionShard {
     pub(super) fn markers_of(&self, id: &Str, transaction: &Transaction) -> Option<TransactionAction> {
         transaction.state.is_prepared().then(|| TransactionAction::WriteMarkers {
             transactional_id: id.clone(),
-            producer: transaction.producer,
-            commit: transaction.state == TransactionState::PrepareCommit,
-            coordinator_epoch: self.config.coordinator_epoch,
-            transaction_version: transaction.client_version,
+            marker: TxnMarker {
+                producer: transaction.producer,
+                commit: transaction.state == TransactionState::PrepareCommit,
+                coordinator_epoch: self.config.coordinator_epoch,
+                is_bumped: raises_epoch(transaction.client_version),
+            },
             partitions: transaction.partitions.iter().cloned().collect(),
         })
     }
@@ -156,7 +165,7 @@ impl TransactionShard {
 /// `prepareAbortOrCommit`
 fn prepared(known: &Transaction, state: TransactionState, version: i16, now: TimestampMs) -> Transaction {
     let mut next = known.to(state, now);
-    if version >= VERSION_WITH_EPOCH_BUMP {
+    if raises_epoch(version) {
         next.producer.epoch = known.fencing_epoch();
         next.last_epoch = known.producer.epoch;
     }

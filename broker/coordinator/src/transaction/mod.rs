@@ -45,6 +45,7 @@ pub use api::{
     TxnPartition,
 };
 pub use config::TransactionConfig;
+pub use end::raises_epoch;
 pub use metadata::{Transaction, TransactionState};
 pub use record::TransactionRecord;
 

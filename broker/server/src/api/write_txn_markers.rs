@@ -7,7 +7,7 @@
 use std::ops::RangeInclusive;
 
 use futures::future;
-use strata_coordinator::transaction::TxnPartition;
+use strata_coordinator::transaction::{TxnPartition, raises_epoch};
 use strata_coordinator::{TxnMarker, TxnProducer};
 use strata_protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
 use strata_protocol::messages::write_txn_markers_response::{
@@ -17,7 +17,7 @@ use strata_protocol::messages::{WriteTxnMarkersRequest, WriteTxnMarkersResponse}
 use strata_types::{ErrorCode, ProducerEpoch, ProducerId};
 
 use crate::dispatch::{Context, Handler, Refusal};
-use crate::markers::{self, MarkerVersion};
+use crate::markers;
 use crate::security::{Operation, Resource};
 
 pub(crate) struct WriteTxnMarkers;
@@ -48,7 +48,6 @@ async fn write(
     topic: &WritableTxnMarkerTopic,
     allowed: bool,
 ) -> WritableTxnMarkerTopicResult {
-    let version = MarkerVersion::of_transaction(marker.transaction_version.into());
     let end = TxnMarker {
         producer: TxnProducer {
             id: ProducerId(marker.producer_id),
@@ -56,7 +55,7 @@ async fn write(
         },
         commit: marker.transaction_result,
         coordinator_epoch: marker.coordinator_epoch,
-        is_bumped: version == MarkerVersion::EpochBumped,
+        is_bumped: raises_epoch(marker.transaction_version.into()),
     };
     let end = &end;
     let partitions = topic.partition_indexes.iter().map(|&partition| async move {

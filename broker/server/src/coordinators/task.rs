@@ -2,26 +2,23 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use strata_coordinator::{Append, Effects, RawRecord, ReplyId, Runtime, TxnMarker, TxnProducer};
 use strata_log::TxnCheck;
 use strata_protocol::records::{
-    Batch, BatchBuilder, BuildError, BuilderOptions, ControlType, DecompressLimit, EndTxnMarker, Origin,
-    batches, end_transaction_marker,
+    Batch, BatchBuilder, BuildError, BuilderOptions, ControlType, DecompressLimit, Origin, batches,
 };
-use strata_types::{ErrorCode, LeaderEpoch, Offset, TimestampMs};
+use strata_types::{ErrorCode, Offset, TimestampMs};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{Envelope, Hosted};
-use crate::broker::{Broker, now};
+use crate::broker::{Broker, now, until};
+use crate::markers;
 use crate::partition::Partition;
 
 /// Bytes of the log that are read at once while loading.
 const LOAD_BYTES: usize = 4 * 1024 * 1024;
-/// A deadline further off than this is looked at again in between.
-const SLEEP_MAX: Duration = Duration::from_secs(3600);
 
 /// Runs a partition's coordinator until the broker stops or the topic is gone.
 pub(super) async fn run<S: Hosted>(
@@ -177,31 +174,18 @@ impl<S: Hosted> Task<S> {
     }
 
     fn append(&self, append: &Append, now: TimestampMs) -> Result<Offset, ErrorCode> {
-        let mut check = TxnCheck::Off;
-        let batch = match append {
+        let built = match append {
             Append::Records { records, producer, guard } => {
-                if producer.is_some() && self.broker.config.settings.transaction_partition_verification_enable
-                {
-                    check = TxnCheck::Verified(*guard);
-                }
-                records_batch(records, *producer, now)
+                let verifies = self.broker.config.settings.transaction_partition_verification_enable;
+                let check = match producer {
+                    Some(_) if verifies => TxnCheck::Verified(*guard),
+                    _ => TxnCheck::Off,
+                };
+                records_batch(records, *producer, now).map(|batch| (batch, check))
             }
-            Append::Marker(marker) => {
-                if marker.is_bumped {
-                    check = TxnCheck::EpochBumped;
-                }
-                end_transaction_marker(&EndTxnMarker {
-                    base_offset: Offset::ZERO,
-                    leader_epoch: LeaderEpoch::UNKNOWN,
-                    producer_id: marker.producer.id,
-                    producer_epoch: marker.producer.epoch,
-                    commit: marker.commit,
-                    coordinator_epoch: marker.coordinator_epoch,
-                    timestamp: now,
-                })
-            }
+            Append::Marker(marker) => markers::batch(marker, now),
         };
-        let batch = batch.map_err(|_| ErrorCode::RecordListTooLarge)?;
+        let (batch, check) = built.map_err(|_| ErrorCode::RecordListTooLarge)?;
         let appended = self.partition.append_checked(batch, now, Origin::Coordinator, check);
         let appended = appended.map_err(|error| error.error_code())?;
         Ok(appended.last_offset)
@@ -223,15 +207,4 @@ fn records_batch(
         batch.push_next(now, Some(&record.key), record.value.as_deref(), &[])?;
     }
     batch.build()
-}
-
-/// Resolves at `deadline`; never without one.
-async fn until(deadline: Option<i64>) {
-    match deadline {
-        Some(deadline) => {
-            let wait = u64::try_from(deadline.saturating_sub(now())).unwrap_or(0);
-            tokio::time::sleep(Duration::from_millis(wait).min(SLEEP_MAX)).await;
-        }
-        None => std::future::pending().await,
-    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::future;
 use strata_coordinator::transaction::{TransactionAction, TransactionConfig, TxnPartition};
 use strata_coordinator::{
-    RuntimeOptions, TransactionRequest, TransactionResponse, TransactionShard, TxnMarker, TxnProducer,
+    RuntimeOptions, TransactionRequest, TransactionResponse, TransactionShard, TxnProducer,
 };
 use strata_protocol::Str;
 use strata_types::{ErrorCode, PartitionId};
@@ -15,7 +15,7 @@ use super::Hosted;
 use crate::broker::Broker;
 use crate::features;
 use crate::internal::TRANSACTION_STATE;
-use crate::markers::{self, MarkerVersion};
+use crate::markers;
 use crate::partition::Partition;
 
 /// Between two tries to write a marker where the disk or the group's coordinator did not let us.
@@ -55,18 +55,7 @@ impl Hosted for TransactionShard {
 
 /// Writes a transaction's markers, and has its coordinator say that it is complete.
 async fn complete(broker: &Arc<Broker>, index: PartitionId, action: TransactionAction) {
-    let TransactionAction::WriteMarkers {
-        transactional_id,
-        producer,
-        commit,
-        coordinator_epoch,
-        transaction_version,
-        partitions,
-    } = action;
-    let version = MarkerVersion::of_transaction(transaction_version);
-    let is_bumped = version == MarkerVersion::EpochBumped;
-    let marker = TxnMarker { producer, commit, coordinator_epoch, is_bumped };
-    let mut left = partitions;
+    let TransactionAction::WriteMarkers { transactional_id, marker, partitions: mut left } = action;
     loop {
         let written = left.iter().map(|at| markers::write(broker, &marker, at));
         let written = future::join_all(written).await;
@@ -79,7 +68,7 @@ async fn complete(broker: &Arc<Broker>, index: PartitionId, action: TransactionA
         }
         tokio::time::sleep(RETRY_BACKOFF).await;
     }
-    while !tell(broker, index, &transactional_id, producer).await {
+    while !tell(broker, index, &transactional_id, marker.producer).await {
         tokio::time::sleep(RETRY_BACKOFF).await;
     }
 }

@@ -19,7 +19,7 @@ use super::persister;
 use super::settings::{OffsetReset, ShareSettings};
 use super::waiting::Waiting;
 use crate::api::list_offsets::by_time;
-use crate::broker::{Broker, now};
+use crate::broker::{Broker, now, until};
 use crate::partition::Partition;
 
 /// Changes of one share partition that may wait to be stored.
@@ -360,17 +360,6 @@ impl Task {
 async fn stored(storing: &mut Option<Storing>) -> Result<(), ErrorCode> {
     match storing {
         Some(storing) => (&mut storing.outcome).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Resolves at `deadline`; never without one.
-async fn until(deadline: Option<i64>) {
-    match deadline {
-        Some(deadline) => {
-            let wait = u64::try_from(deadline.saturating_sub(now())).unwrap_or(0);
-            tokio::time::sleep(Duration::from_millis(wait)).await;
-        }
         None => std::future::pending().await,
     }
 }

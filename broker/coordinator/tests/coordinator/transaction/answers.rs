@@ -66,7 +66,8 @@ fn end(at: &mut Coordinator, of: TxnProducer, commit: bool, version: i16) -> Res
 
 /// The markers that are to be written; they are.
 fn complete(at: &mut Coordinator) -> TxnProducer {
-    let TransactionAction::WriteMarkers { transactional_id, producer, .. } = at.actions.remove(0);
+    let TransactionAction::WriteMarkers { transactional_id, marker, .. } = at.actions.remove(0);
+    let producer = marker.producer;
     let told = at.answer(TransactionRequest::MarkersWritten { transactional_id, producer });
     assert_eq!(told, TransactionResponse::MarkersWritten(ErrorCode::None));
     producer

@@ -330,16 +330,9 @@ impl World {
 
     /// Writes one marker of those on their way, or tells the coordinator that all are written.
     pub(crate) fn write_marker(&mut self, choice: u64) {
-        for TransactionAction::WriteMarkers {
-            transactional_id,
-            producer,
-            commit,
-            coordinator_epoch,
-            partitions,
-            ..
-        } in std::mem::take(&mut self.transactions.actions)
+        for TransactionAction::WriteMarkers { transactional_id, marker, partitions } in
+            std::mem::take(&mut self.transactions.actions)
         {
-            let marker = TxnMarker { producer, commit, coordinator_epoch, is_bumped: true };
             self.jobs.push(Job { id: transactional_id, marker, left: partitions });
         }
         if self.jobs.is_empty() {
