@@ -24,7 +24,8 @@ until_state() {
 }
 
 call kafka-topics --create --topic $topic --partitions 2 >/dev/null
-seq 20 | call kafka-console-producer --topic $topic
+# Keys say where a record goes; without them the partition is the producer's luck.
+seq 20 | sed 's/.*/&:&/' | call kafka-console-producer --topic $topic --reader-property parse.key=true --reader-property key.separator=:
 for protocol in classic consumer; do
   group=grouped-$protocol
   title "$protocol: nothing there"
