@@ -1,52 +1,19 @@
 //! Bytes that lie: every length, count and tag that is not what it says gets a typed error, and the memory that a frame
 //! can make us take is bounded by the frame's own size.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
+use memory::most_held;
 use proptest::prelude::*;
 use strata_protocol::messages::{MetadataRequest, RequestHeader, SaslHandshakeRequest, ShareFetchRequest};
 use strata_protocol::{
     DecodeError, Decoder, Message, decode_request_header, for_each_message, frame, messages,
 };
 
-/// Counts what this thread holds, and the most it has held.
-struct Counting;
-
-thread_local! {
-    static HELD: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
-}
-
-// SAFETY: hands everything to the system's allocator; the count is plain thread-local data without a destructor.
-#[allow(unsafe_code)]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let _ = HELD.try_with(|held| {
-            let now = held.get().0.wrapping_add(layout.size());
-            held.set((now, held.get().1.max(now)));
-        });
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        let _ = HELD.try_with(|held| held.set((held.get().0.saturating_sub(layout.size()), held.get().1)));
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// The most memory that `work` held on this thread at once, beyond what was held before.
-fn most_held(work: impl FnOnce()) -> usize {
-    HELD.with(|held| held.set((0, 0)));
-    work();
-    HELD.with(|held| held.get().1)
-}
+/// Shared with the fuzz targets, which hold the decoders to the same promise.
+#[path = "../../../tests/fuzz/src/memory.rs"]
+mod memory;
 
 /// What decoding a frame of this size may take: `Decoder`'s own promise.
 fn memory_bytes_max(frame_bytes: usize) -> usize {
@@ -69,7 +36,7 @@ proptest! {
         version in 0i16..19,
     ) {
         let bytes = Bytes::from(bytes);
-        let held = most_held(|| decode_all(&bytes, version));
+        let ((), held) = most_held(|| decode_all(&bytes, version));
         prop_assert!(held <= memory_bytes_max(bytes.len()), "{held} bytes for a frame of {}", bytes.len());
     }
 }
@@ -100,7 +67,7 @@ fn a_frame_of_empty_elements_is_refused_before_it_is_multiplied() {
     let mut bytes = vec![0u8; 4 + 2 * count];
     bytes[..4].copy_from_slice(&(count as u32).to_be_bytes());
     let bytes = Bytes::from(bytes);
-    let held = most_held(|| {
+    let ((), held) = most_held(|| {
         let refused = MetadataRequest::from_bytes(bytes.clone(), 0);
         assert!(matches!(refused, Err(DecodeError::TooMuchMemory { .. })), "{refused:?}");
     });
@@ -125,7 +92,7 @@ fn array_count_of_minus_two_is_refused() {
 
 #[test]
 fn array_count_of_two_billion_is_refused_without_allocating() {
-    let held = most_held(|| {
+    let ((), held) = most_held(|| {
         let refused = metadata([0x7f, 0xff, 0xff, 0xff]);
         assert_eq!(refused, Err(DecodeError::ArrayTooLong { count: i32::MAX as usize, remaining: 0 }));
     });

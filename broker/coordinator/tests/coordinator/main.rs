@@ -7,6 +7,7 @@ mod harness;
 mod invariants;
 mod membership;
 mod offsets;
+mod random;
 mod records;
 mod runtime;
 mod share;

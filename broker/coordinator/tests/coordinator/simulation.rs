@@ -13,6 +13,7 @@ use crate::invariants::commits_only_move_offsets::CommitsOnlyMoveOffsets;
 use crate::invariants::one_leader_per_generation::OneLeaderPerGeneration;
 use crate::invariants::replies_follow_commits::RepliesFollowCommits;
 use crate::invariants::{reload_equals_live, silence_empties_groups, stable_members_share_a_generation};
+use crate::random::Random;
 
 const SEEDS: u64 = 150;
 const STEPS: usize = 400;
@@ -351,17 +352,5 @@ impl Client {
             ..Default::default()
         };
         GroupRequest::Leave { request, version: 1 }
-    }
-}
-
-/// xorshift64*: all the randomness there is in a run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % bound
     }
 }

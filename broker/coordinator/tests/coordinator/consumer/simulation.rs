@@ -13,6 +13,7 @@ use crate::invariants::epochs_never_go_back::EpochsNeverGoBack;
 use crate::invariants::{
     consumers_converge, no_partition_has_two_owners, reload_equals_live, silence_empties_groups,
 };
+use crate::random::Random;
 
 const SEEDS: u64 = 120;
 const STEPS: usize = 500;
@@ -206,17 +207,5 @@ impl World {
         consumers_converge::check(self.seed, super::group(&self.shell), &owned, &subscribed, &topics);
         self.shell.advance(120_000);
         silence_empties_groups::check(self.shell.coordinator.shard().state());
-    }
-}
-
-/// xorshift64*: all the randomness there is in a run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % bound
     }
 }

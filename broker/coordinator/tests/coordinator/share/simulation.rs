@@ -12,6 +12,7 @@ use strata_protocol::Str;
 use strata_types::Offset;
 
 use super::persister::{Persister, initialize, write};
+use crate::random::Random;
 
 const SEEDS: u64 = 300;
 const STEPS: usize = 400;
@@ -362,16 +363,5 @@ impl World {
         self.check();
         let left: Vec<_> = self.records.range(self.partition.start_offset().0..).collect();
         assert!(left.is_empty(), "never delivered: {left:?}");
-    }
-}
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % bound
     }
 }

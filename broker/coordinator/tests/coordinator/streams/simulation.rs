@@ -9,6 +9,7 @@ use strata_types::ErrorCode;
 
 use super::world::{Member, World, heartbeat};
 use crate::invariants::reload_equals_live;
+use crate::random::Random;
 
 const SEEDS: u64 = 60;
 const STEPS: usize = 300;
@@ -219,17 +220,5 @@ fn check_tasks(seed: u64, group: &StreamsGroup) {
                 assert!(new, "seed {seed}: {} has {task:?} twice", member.process_id);
             }
         }
-    }
-}
-
-/// xorshift64*: all the randomness there is in a run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % bound
     }
 }

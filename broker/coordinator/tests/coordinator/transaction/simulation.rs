@@ -2,6 +2,7 @@
 
 use super::invariants::{all_or_nothing, nothing_hangs};
 use super::world::World;
+use crate::random::Random;
 
 const SEEDS: u64 = 300;
 const STEPS: usize = 700;
@@ -62,15 +63,4 @@ fn step(world: &mut World, random: &mut Random) -> usize {
         _ => {}
     }
     0
-}
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % bound
-    }
 }
