@@ -6,7 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::ValueEnum;
 use strata_server::{LogLevels, ROOT, set_log_levels};
-use tracing_subscriber::EnvFilter;
+use strata_types::TRACE_TARGET;
+use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
 /// How a line of the log is written (`--log-format`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
@@ -33,31 +37,30 @@ const LOGGERS: &[&str] = &[
     "strata_worker",
 ];
 
-/// Starts to write the log. `STRATA_LOG` sets what is written; later changes (kafka-configs, broker loggers) go on top.
-pub fn start(format: LogFormat, default_level: &str) {
+/// Starts to write the log, and to collect traces where `traces` does. `STRATA_LOG` sets what is written; later changes
+/// (kafka-configs, broker loggers) go on top.
+pub fn start(format: LogFormat, default_level: &str, traces: Option<BoxedLayer>) {
     let directives = std::env::var("STRATA_LOG").unwrap_or_else(|_| default_level.to_owned());
     let filter = EnvFilter::try_new(&directives).unwrap_or_else(|_| EnvFilter::new(default_level));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let (filter, handle) = reload::Layer::new(filter);
+    let log = fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal() && format == LogFormat::Text)
         .with_target(format == LogFormat::Json);
-    let reload: Reload = match format {
-        LogFormat::Text => {
-            let log = log.with_filter_reloading();
-            let handle = log.reload_handle();
-            log.init();
-            Box::new(move |filter| handle.reload(filter).is_ok())
-        }
-        LogFormat::Json => {
-            let log = log.json().with_filter_reloading();
-            let handle = log.reload_handle();
-            log.init();
-            Box::new(move |filter| handle.reload(filter).is_ok())
-        }
+    let log = match format {
+        LogFormat::Text => log.boxed(),
+        LogFormat::Json => log.json().boxed(),
     };
+    // Spans of traces are not the log's, whatever level it is set to: nobody pays for them when they are not collected.
+    let not_traces = filter_fn(|metadata| metadata.target() != TRACE_TARGET);
+    let layers = [Some(log.with_filter(filter.and(not_traces)).boxed()), traces];
+    tracing_subscriber::registry().with(layers.into_iter().flatten().collect::<Vec<_>>()).init();
+    let reload: Reload = Box::new(move |filter| handle.reload(filter).is_ok());
     set_log_levels(Arc::new(Levels { own: Mutex::new(Own::read(&directives)), reload }));
 }
+
+/// A consumer of events and spans.
+pub type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
 type Reload = Box<dyn Fn(EnvFilter) -> bool + Send + Sync>;
 

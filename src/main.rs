@@ -13,20 +13,32 @@ mod logging;
 mod output;
 mod progress;
 mod shipped;
+mod traces;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::traces::Traces;
+
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
-    // To standard error, so that standard output stays the command's answer.
-    logging::start(cli.log_format, cli.default_log_level());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&anyhow::Error::from(error).context("the async runtime does not start")),
     };
-    match runtime.block_on(cli.run()) {
+    let traces = if cli.is_broker() { Traces::from_env(runtime.handle()) } else { Ok(None) };
+    // To standard error, so that standard output stays the command's answer.
+    let layer = traces.as_ref().ok().and_then(Option::as_ref).map(Traces::layer);
+    logging::start(cli.log_format, cli.default_log_level(), layer);
+    if let Err(why) = &traces {
+        tracing::error!("no traces are sent: {why}");
+    }
+    let ended = runtime.block_on(cli.run());
+    if let Ok(Some(traces)) = traces {
+        traces.shutdown();
+    }
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }

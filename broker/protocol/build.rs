@@ -8,6 +8,8 @@
 
 #[path = "build/emit.rs"]
 mod emit;
+#[path = "build/errors.rs"]
+mod errors;
 #[path = "build/model.rs"]
 mod model;
 #[path = "build/parse.rs"]

@@ -134,6 +134,11 @@ impl Cli {
         }
     }
 
+    /// Whether this process is to serve requests, and so has something to trace.
+    pub fn is_broker(&self) -> bool {
+        matches!(self.command, Command::Start(_))
+    }
+
     pub async fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Start(start) => start.run().await,

@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 
+use crate::errors;
 use crate::model::{Field, Kind, Message, Schemas, Struct, Type, Versions};
 use crate::parse::struct_name;
 use crate::rust;
@@ -114,7 +115,8 @@ fn message_traits(out: &mut String, message: &Message, schemas: &Schemas) {
                 }
                 false => "",
             };
-            let _ = writeln!(out, "impl Response for {name} {{ {body} }}");
+            let first_error = format!("fn first_error(&self) -> Option<i16> {{ {name}::first_error(self) }}");
+            let _ = writeln!(out, "impl Response for {name} {{ {body} {first_error} }}");
         }
         Kind::Data => {}
     }
@@ -167,7 +169,11 @@ impl Structs<'_> {
         if tagged {
             self.write_tagged(name, &fields, versions);
         }
-        self.out.push_str("Ok(())\n}\n}\n");
+        self.out.push_str("Ok(())\n}\n");
+        if self.message.kind == Kind::Response {
+            errors::emit(self.out, &fields);
+        }
+        self.out.push_str("}\n");
         Ok(())
     }
 

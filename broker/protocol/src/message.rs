@@ -74,6 +74,9 @@ pub trait Response: Message {
     fn throttle_time_ms(&self) -> i32 {
         0
     }
+
+    /// The first error code that it has, of all or of a part of what was asked.
+    fn first_error(&self) -> Option<i16>;
 }
 
 /// A record of a coordinator's log or of the metadata log. Its type number is what tells it from others there: in a

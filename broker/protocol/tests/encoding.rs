@@ -8,7 +8,7 @@ use strata_protocol::messages::fetch_response::{FetchableTopicResponse, Partitio
 use strata_protocol::messages::{
     FetchRequest, FetchResponse, MetadataRequest, ResponseHeader, SaslHandshakeRequest,
 };
-use strata_protocol::{Chunk, EncodeError, FileRange, Message, RawTaggedField, Records, frame};
+use strata_protocol::{Chunk, EncodeError, FileRange, Message, RawTaggedField, Records, Response, frame};
 
 fn fetched(records: Records) -> FetchResponse {
     let partition = PartitionData { records: Some(records), ..Default::default() };
@@ -90,4 +90,14 @@ fn tagged_fields_are_sorted_and_may_not_repeat() {
 fn a_version_that_kafka_has_left_behind_is_refused() {
     let error = EncodeError::UnsupportedVersion { message: "FetchRequest", version: 3 };
     assert_eq!(FetchRequest::default().to_bytes(3), Err(error));
+}
+
+#[test]
+fn a_response_tells_its_first_error() {
+    let mut response = fetched(Records::Bytes(Bytes::new()));
+    assert_eq!(response.first_error(), None);
+    response.responses[0].partitions[0].error_code = 3;
+    assert_eq!(response.first_error(), Some(3));
+    response.error_code = 70;
+    assert_eq!(response.first_error(), Some(70), "what is wrong with all of it comes first");
 }

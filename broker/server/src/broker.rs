@@ -15,6 +15,7 @@ use strata_quorum::{ProposeError, Quorum};
 use strata_types::{ErrorCode, NodeId, TimestampMs, TopicId};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::config::{Config, Endpoint};
@@ -29,6 +30,7 @@ use crate::quotas::{self, Mutations, Quotas};
 use crate::security::{Authorizer, Tokens};
 use crate::share::ShareGroups;
 use crate::telemetry::Telemetry;
+use crate::trace::span;
 
 /// One running broker.
 pub(crate) struct Broker {
@@ -105,10 +107,12 @@ impl Broker {
         &self,
         decide: impl FnOnce(&Image) -> (Vec<MetadataRecord>, R) + Send,
     ) -> Result<R, ErrorCode> {
-        let decided = self.quorum.propose(decide).await.map_err(|error: ProposeError| {
-            tracing::warn!("a change of the metadata failed: {error}");
-            error.code()
-        })?;
+        let decided = self.quorum.propose(decide).instrument(span!("metadata")).await.map_err(
+            |error: ProposeError| {
+                tracing::warn!("a change of the metadata failed: {error}");
+                error.code()
+            },
+        )?;
         // A broker that stops follows no further; what was decided stands all the same.
         self.stopping.run_until_cancelled(self.partitions.followed(self.image().next_offset())).await;
         Ok(decided)

@@ -29,11 +29,13 @@ use strata_coordinator::{ClientContext, RuntimeOptions, Shard, partition_for};
 use strata_protocol::Str;
 use strata_types::{ErrorCode, PartitionId, TopicId};
 use tokio::sync::{mpsc, oneshot};
+use tracing::Instrument;
 
 use crate::broker::Broker;
 use crate::dispatch::Context;
 use crate::partition::Partition;
 use crate::partitions::LocalTopic;
+use crate::trace::span;
 
 pub(crate) use view::Views;
 
@@ -158,10 +160,13 @@ impl<S: Hosted> Coordinators<S> {
         let Some(queue) = self.queue(broker, topic, index) else { return not_here };
         let (reply, answer) = oneshot::channel();
         // A coordinator that ends meanwhile drops its queue; the client looks for the next one.
-        match queue.send(Envelope { request, reply }).await {
-            Ok(()) => answer.await.unwrap_or(not_here),
-            Err(_) => not_here,
-        }
+        let asked = async {
+            match queue.send(Envelope { request, reply }).await {
+                Ok(()) => answer.await.unwrap_or(not_here),
+                Err(_) => not_here,
+            }
+        };
+        asked.instrument(span!("coordinator", topic = S::TOPIC, partition = index)).await
     }
 
     fn queue(&self, broker: &Arc<Broker>, topic: &LocalTopic, index: PartitionId) -> Option<Queue<S>> {

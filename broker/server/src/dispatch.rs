@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use strata_protocol::messages::RequestHeader;
 use strata_protocol::{
-    ApiKey, DecodeError, Decoder, Encoded, Message, Request, Str, decode_request_header, frame,
+    ApiKey, DecodeError, Decoder, Encoded, Message, Request, Response, Str, decode_request_header, frame,
 };
 
 use crate::api;
@@ -19,6 +19,7 @@ use crate::broker::Broker;
 use crate::measured::{Measured, timed};
 use crate::quotas::Throttle;
 use crate::security::Session;
+use crate::trace;
 
 /// What a connection sends back, or why not.
 pub(crate) type Answer = Result<Encoded, Refusal>;
@@ -254,13 +255,20 @@ fn start_with<H: Handler>(
     mut decoder: Decoder,
 ) -> Result<BoxFuture<'static, Answer>, DecodeError> {
     let version = cx.version;
+    let span = trace::request(H::Request::KEY, &cx, correlation_id);
     // Bytes that follow the request are let be, as in Kafka: librdkafka sends some.
     let request = H::Request::decode(&mut decoder, version)?;
     let measured = Measured::of(&cx);
-    Ok(Box::pin(async move {
+    let traced = span.clone();
+    let work = Box::pin(async move {
         let session = is_sasl(H::Request::KEY).then(|| cx.peer.session.clone());
         let (handled, busy) = timed(H::handle(cx, request)).await;
         measured.count(H::Request::KEY, busy, &handled);
+        trace::answered(&traced, || match &handled {
+            Ok(response) => Ok(response.first_error()),
+            Err(Refusal::Silent) => Ok(None),
+            Err(Refusal::Close { cause, .. } | Refusal::Last { cause, .. }) => Err(cause),
+        });
         let mut response = handled?;
         measured.charge(busy, &mut response);
         let answer = encode::<H::Request>(correlation_id, version, &response)?;
@@ -268,7 +276,8 @@ fn start_with<H: Handler>(
             Some(why) => Err(Refusal::Last { answer, cause: "authentication", what: why.to_owned() }),
             None => Ok(answer),
         }
-    }))
+    });
+    Ok(trace::within(span, work))
 }
 
 const fn is_sasl(key: ApiKey) -> bool {

@@ -35,8 +35,10 @@ mod security;
 mod server;
 mod share;
 mod telemetry;
+mod trace;
 mod verification;
 
 pub use dispatch::{ServedApi, served_apis};
 pub use loggers::{LogLevels, ROOT, set_log_levels};
 pub use server::{Server, StartError};
+pub use trace::{SPAN_COUNTS, SpanCounts};

@@ -10,6 +10,7 @@ mod offset;
 mod producer;
 pub mod properties;
 mod topic;
+mod trace;
 
 pub use epoch::LeaderEpoch;
 pub use error_code::ErrorCode;
@@ -18,6 +19,7 @@ pub use producer::{ProducerEpoch, ProducerId, VerificationGuard};
 pub use topic::{
     InvalidTopicId, InvalidTopicName, PartitionId, TOPIC_NAME_BYTES_MAX, TopicId, TopicName, TopicPartition,
 };
+pub use trace::TRACE_TARGET;
 
 /// A node's id (`node.id`), unique in the cluster.
 pub type NodeId = i32;

@@ -32,11 +32,18 @@ pub struct BrokerOptions {
     pub overrides: Vec<String>,
     /// `--object-store URL`; a folder beside the data unless given.
     pub object_store: Option<String>,
+    /// Environment variables, beside those of the test itself.
+    pub environment: Vec<(String, String)>,
 }
 
 impl BrokerOptions {
     pub fn with(mut self, setting: &str) -> Self {
         self.overrides.push(setting.to_owned());
+        self
+    }
+
+    pub fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 }
@@ -73,6 +80,7 @@ impl Broker {
         for setting in &options.overrides {
             command.args(["--override", setting]);
         }
+        command.envs(options.environment.iter().map(|(name, value)| (name, value)));
         let errors = File::options().create(true).append(true).open(&log)?;
         let mut child = command
             .stdin(Stdio::null())

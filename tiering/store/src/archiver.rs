@@ -16,7 +16,8 @@ use futures::{StreamExt, stream};
 use parking_lot::Mutex;
 use strata_archive::{AbortedTransactions, ArchiveFile, ArchiveWriter};
 use strata_log::{ArchiveHost, ArchivePartition, Log};
-use strata_types::{LeaderEpoch, Offset, TimestampMs};
+use strata_types::{LeaderEpoch, Offset, TRACE_TARGET, TimestampMs};
+use tracing::{Instrument, info_span};
 use uuid::Uuid;
 
 use crate::error::StoreError;
@@ -142,7 +143,15 @@ impl Tier {
         if !host.leads(&partition.id, partition.leader_epoch) {
             return Ok(Step::Rest(Rest::default()));
         }
-        self.archive_range(host, partition, from, now).await?;
+        let span = info_span!(
+            target: TRACE_TARGET,
+            "archive",
+            messaging.system = "kafka",
+            messaging.destination.name = partition.id.partition.topic.as_str(),
+            messaging.destination.partition.id = partition.id.partition.partition,
+            from = from.0,
+        );
+        self.archive_range(host, partition, from, now).instrument(span).await?;
         self.archiver.succeeded(key);
         Ok(Step::Archived)
     }
@@ -162,15 +171,18 @@ impl Tier {
     ) -> Result<(), StoreError> {
         let started = Instant::now();
         let from = from.max(partition.log.local_start_offset());
-        let built = self.build(partition, from).await?;
-        let entry = self.upload(partition, built, now).await?;
+        let building = self.build(partition, from);
+        let built = building.instrument(info_span!(target: TRACE_TARGET, "build")).await?;
+        let uploading = self.upload(partition, built, now);
+        let entry = uploading.instrument(info_span!(target: TRACE_TARGET, "upload")).await?;
         // An orphan is swept by its age. Who took that long must not make it the winner now.
         let overdue = started.elapsed() > Duration::from_millis(self.options.orphan_age_ms_min / 2);
         if overdue || !host.leads(&partition.id, partition.leader_epoch) {
             self.store.delete(&entry.object).await?;
             return Err(StoreError::log("the upload took too long, or leadership moved on: given up"));
         }
-        let entry = match manifest::commit(&self.store, &entry).await? {
+        let committing = manifest::commit(&self.store, &entry);
+        let entry = match committing.instrument(info_span!(target: TRACE_TARGET, "commit")).await? {
             Committed::Ours => entry,
             Committed::Theirs(theirs) => {
                 self.store.delete(&entry.object).await?;

@@ -17,6 +17,7 @@ use strata_protocol::messages::{FetchRequest, FetchResponse};
 use strata_types::ErrorCode;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument;
 
 use crate::broker::Broker;
 use crate::dispatch::{Context, Handler, Refusal};
@@ -25,6 +26,7 @@ use crate::partition::Partition;
 use crate::quotas::Kind;
 use crate::read::{self, Limits, Outcome};
 use crate::security::{Access, Operation, Resource};
+use crate::trace::span;
 
 pub(crate) struct Fetch;
 
@@ -101,13 +103,14 @@ impl Query {
             let bytes: usize = outcomes.iter().map(Outcome::bytes).sum();
             let urgent = outcomes.iter().any(|outcome| outcome.error.is_some());
             if outcomes.iter().any(|outcome| outcome.below_local_start) {
-                return read::from_archive(broker, outcomes, wanted, found, self.bytes_max).await;
+                let read = read::from_archive(broker, outcomes, wanted, found, self.bytes_max);
+                return read.instrument(span!("remote read")).await;
             }
             if bytes >= self.bytes_min || urgent || wanted.is_empty() || self.deadline <= Instant::now() {
                 return outcomes;
             }
-            let waited =
-                broker.stopping.run_until_cancelled(timeout_at(self.deadline, notify.notified())).await;
+            let moved = timeout_at(self.deadline, notify.notified()).instrument(span!("await records"));
+            let waited = broker.stopping.run_until_cancelled(moved).await;
             drop(watches);
             if !matches!(waited, Some(Ok(()))) {
                 // Time is up, or the broker stops: what little there is now.

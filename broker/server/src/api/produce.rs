@@ -26,6 +26,7 @@ use strata_protocol::records::{self, InvalidBatch, Origin, RecordError};
 use strata_protocol::{Records, Str};
 use strata_types::{ErrorCode, Offset, TimestampMs, TopicId};
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument;
 
 use super::message;
 use crate::broker;
@@ -34,6 +35,7 @@ use crate::internal;
 use crate::partition::Partition;
 use crate::quotas::Kind;
 use crate::security::{Operation, Resource};
+use crate::trace::span;
 use crate::verification::{self, Expects};
 
 pub(crate) struct Produce;
@@ -73,17 +75,23 @@ impl Handler for Produce {
         match acks {
             0 => return Err(silence_or_close(&responses)),
             -1 => {
-                for Waiting { partition, end, topic_index, partition_index } in waiting {
-                    let committed = timeout_at(deadline, partition.committed(end)).await;
-                    if let Err(code) = committed.unwrap_or(Err(ErrorCode::RequestTimedOut)) {
-                        let answer = &mut responses[topic_index].partition_responses[partition_index];
-                        *answer = Refused::new(code, None).answer(answer.index);
-                    }
-                }
+                let committed = commit(&mut responses, waiting, deadline);
+                committed.instrument(span!("await commit")).await;
             }
             _ => {}
         }
         Ok(ProduceResponse { responses, throttle_time_ms, ..Default::default() })
+    }
+}
+
+/// Waits until what was appended is committed, and answers where it is not in time.
+async fn commit(responses: &mut [TopicProduceResponse], waiting: Vec<Waiting>, deadline: Instant) {
+    for Waiting { partition, end, topic_index, partition_index } in waiting {
+        let committed = timeout_at(deadline, partition.committed(end)).await;
+        if let Err(code) = committed.unwrap_or(Err(ErrorCode::RequestTimedOut)) {
+            let answer = &mut responses[topic_index].partition_responses[partition_index];
+            *answer = Refused::new(code, None).answer(answer.index);
+        }
     }
 }
 
@@ -201,6 +209,7 @@ fn append_all(
     waiting: &mut Vec<Waiting>,
 ) -> Vec<TopicProduceResponse> {
     let now = broker::now();
+    let _append = span!("append", topics = request.topic_data.len()).entered();
     let refusal = if !(-1..=1).contains(&request.acks) {
         Some((ErrorCode::InvalidRequiredAcks, "acks must be 0, 1 or -1"))
     } else {

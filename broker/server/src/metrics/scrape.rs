@@ -148,6 +148,13 @@ fn requests(broker: &Broker, out: &mut Out<'_>) -> fmt::Result {
             .into_iter()
             .map(|(name, count)| (vec![("listener", name.to_string())], count as f64)),
     )?;
+    let (exported, dropped) = crate::trace::counts();
+    out.counter(
+        "strata_traces_spans",
+        "Spans of traces, by what became of them",
+        [("exported", exported), ("dropped", dropped)]
+            .map(|(outcome, count)| (vec![("outcome", outcome.to_owned())], count as f64)),
+    )?;
     out.gauge(
         "strata_uptime_seconds",
         "Since the broker was started",

@@ -9,11 +9,13 @@ use strata_coordinator::share::sessions::{SessionKey, SessionPartition};
 use strata_types::{ErrorCode, Offset};
 use tokio::sync::{Notify, OwnedMutexGuard};
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument;
 
 use super::partition::Shared;
 use super::read::{self, Batches};
 use super::settings::ShareSettings;
 use crate::broker::{Broker, now};
+use crate::trace::span;
 
 /// How often one partition is read again at once because nothing of what was read was for members: records of aborted
 /// transactions, or such that compaction has taken.
@@ -71,8 +73,8 @@ impl Query {
             if has_some || is_last || watches.is_empty() {
                 return fetched;
             }
-            let waited =
-                broker.stopping.run_until_cancelled(timeout_at(self.deadline, notify.notified())).await;
+            let moved = timeout_at(self.deadline, notify.notified()).instrument(span!("await records"));
+            let waited = broker.stopping.run_until_cancelled(moved).await;
             drop(watches);
             is_last = !matches!(waited, Some(Ok(())));
         }

@@ -8,10 +8,12 @@ use strata_coordinator::share::partition::{Acquired, BatchRange};
 use strata_log::ReadError;
 use strata_protocol::records::{Batch, ControlType, DecompressLimit, batches};
 use strata_types::{ErrorCode, Offset, ProducerId};
+use tracing::Instrument;
 
 use crate::broker::Broker;
 use crate::partition::Partition;
 use crate::server::blocking;
+use crate::trace::span;
 
 /// What was read.
 #[derive(Default)]
@@ -57,7 +59,7 @@ pub(super) async fn read(
         Ok(bytes) => bytes,
         Err(ReadError::BelowLocalStart { .. }) => {
             let archive = broker.remote.as_ref().ok_or(ErrorCode::KafkaStorageError)?;
-            let read = archive.fetch(&partition.id, from, bytes_max).await;
+            let read = archive.fetch(&partition.id, from, bytes_max).instrument(span!("remote read")).await;
             let read = read.map_err(|error| {
                 tracing::warn!(partition = %partition.id.partition, %from, "the archive cannot be read: {error}");
                 error.error_code()
