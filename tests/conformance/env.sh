@@ -36,6 +36,18 @@ tool_class() {
     kafka-groups) echo org.apache.kafka.tools.GroupsCommand ;;
     kafka-streams-application-reset) echo org.apache.kafka.tools.StreamsResetter ;;
     kafka-streams-groups) echo org.apache.kafka.tools.streams.StreamsGroupCommand ;;
+    kafka-share-groups) echo org.apache.kafka.tools.consumer.group.ShareGroupCommand ;;
+    kafka-transactions) echo org.apache.kafka.tools.TransactionsCommand ;;
+    kafka-delete-records) echo org.apache.kafka.tools.DeleteRecordsCommand ;;
+    kafka-console-share-consumer) echo org.apache.kafka.tools.consumer.ConsoleShareConsumer ;;
+    kafka-verifiable-producer) echo org.apache.kafka.tools.VerifiableProducer ;;
+    kafka-verifiable-consumer) echo org.apache.kafka.tools.VerifiableConsumer ;;
+    kafka-verifiable-share-consumer) echo org.apache.kafka.tools.VerifiableShareConsumer ;;
+    kafka-producer-perf-test) echo org.apache.kafka.tools.ProducerPerformance ;;
+    kafka-consumer-perf-test) echo org.apache.kafka.tools.ConsumerPerformance ;;
+    kafka-share-consumer-perf-test) echo org.apache.kafka.tools.ShareConsumerPerformance ;;
+    kafka-e2e-latency) echo org.apache.kafka.tools.EndToEndLatency ;;
+    kafka-replica-verification) echo org.apache.kafka.tools.ReplicaVerificationTool ;;
     kafka-storage) echo kafka.tools.StorageTool ;;
     *) die "no such tool: $1" ;;
   esac
@@ -46,6 +58,23 @@ tool() {
   local class; class=$(tool_class "$1"); shift
   ${TOOL:-} java -Xmx256M "${TOOL_JVM[@]}" -Xshare:auto -XX:SharedArchiveFile="$KAFKA/tools.jsa" -Xlog:disable \
     -cp "$(kafka_classpath)" "$class" "$@"
+}
+
+# start_tools: from now on `quick_tool` runs Kafka's console tools in one Java process, which ends with the script.
+start_tools() {
+  coproc TOOLS { exec java -Xmx256M "${TOOL_JVM[@]}" -cp "$HOME_DIR/java:$(kafka_classpath)" Tools; }
+  # Bash keeps a coprocess's own descriptors from subshells, and so from pipelines.
+  exec {TOOLS_ASK}>&"${TOOLS[1]}" {TOOLS_TELL}<&"${TOOLS[0]}"
+}
+
+# quick_tool OUT NAME ARGS...: one of Kafka's console tools; what it prints goes to the file OUT, its input is the file
+# $INPUT. Its status is the tool's.
+quick_tool() {
+  local out=$1 class status IFS=$'\x1f'; class=$(tool_class "$2"); shift 2
+  local call=("$out" "${INPUT:-/dev/null}" "$class" "$@")
+  echo "${call[*]}" >&"$TOOLS_ASK"
+  read -r status <&"$TOOLS_TELL" || die "the process of the tools is gone"
+  return "$status"
 }
 
 # strata_bin: the binary under test.

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # What an administrator runs: admin-tools.sh BOOTSTRAP. Kafka's own tools for settings, quotas, features, client metrics, the
 # quorum, log directories, reassignments and elections; everything they print that does not depend on the machine.
+# Left out, as Strata differs by design: voters that come and go (it has kraft.version 0, Kafka here 1), so --release-version too,
+# and eligible leader replicas, a feature that it does not have.
 . "$(dirname "${BASH_SOURCE[0]}")/../env.sh"
 bootstrap=$1 topic=admin
 work=$(mktemp -d)
@@ -14,15 +16,18 @@ plain() {
 # say TOOL ARGS...: what it prints, and how it ends.
 say() {
   local status=0
-  tool "$1" --bootstrap-server "$bootstrap" "${@:2}" >"$work/out" 2>&1 || status=$?
+  quick_tool "$work/out" "$1" --bootstrap-server "$bootstrap" "${@:2}" || status=$?
   plain <"$work/out"
   [ $status = 0 ] || echo "status $status"
 }
 sorted() { say "$@" | sort; }
+# by_word: the words of each line in order, as a client's hash table gives an entity's settings in any.
+by_word() { while read -ra words; do printf '%s\n' "${words[@]%,}" | sort | paste -sd ' '; done; }
 configs() { say kafka-configs "$@"; }
 
-call() { tool "$1" --bootstrap-server "$bootstrap" "${@:2}"; }
-call kafka-topics --create --topic $topic --partitions 2 --replication-factor 1 >/dev/null
+start_tools
+call() { quick_tool "$work/out" "$1" --bootstrap-server "$bootstrap" "${@:2}" || { cat "$work/out" >&2; return 1; }; }
+call kafka-topics --create --topic $topic --partitions 2 --replication-factor 1
 
 title "quotas of clients and users"
 configs --alter --entity-type users --entity-name alice --add-config producer_byte_rate=1048576,consumer_byte_rate=2097152.5
@@ -41,7 +46,7 @@ for entity in "--entity-type users" "--entity-type clients" "--entity-type users
   "--entity-type users --entity-name alice --entity-type clients --entity-name app" "--entity-type ips --entity-name 127.0.0.9"; do
   title "describe $entity"
   # shellcheck disable=SC2086
-  sorted kafka-configs --describe $entity
+  sorted kafka-configs --describe $entity | by_word
 done
 title "quotas that cannot be"
 configs --alter --entity-type users --entity-name alice --add-config producer_byte_rate=-1
@@ -107,9 +112,9 @@ title "client metrics"
 say kafka-client-metrics --list
 say kafka-client-metrics --alter --name basic --metrics org.apache.kafka.producer.,org.apache.kafka.consumer. --interval 60000
 say kafka-client-metrics --alter --name java --interval 1000 --match client_software_name=apache-kafka-java,client_id=app.*
-say kafka-client-metrics --list
+sorted kafka-client-metrics --list
 say kafka-client-metrics --describe --name basic
-say kafka-client-metrics --describe
+sorted kafka-client-metrics --describe
 sorted kafka-configs --describe --entity-type client-metrics
 say kafka-client-metrics --alter --name basic --interval 5
 say kafka-client-metrics --alter --name basic --match no_such_label=x
@@ -137,7 +142,8 @@ sorted kafka-configs --describe --entity-type groups
 title "settings of topics"
 configs --alter --entity-type topics --entity-name no-such-topic --add-config retention.ms=1
 configs --describe --entity-type topics --entity-name no-such-topic
-sorted kafka-configs --describe --entity-type topics
+configs --alter --entity-type topics --entity-name $topic --add-config retention.ms=1000000
+sorted kafka-configs --describe --entity-type topics --entity-name $topic
 
 title "reassignments"
 echo '{"version":1,"partitions":[{"topic":"admin","partition":0,"replicas":[1]}]}' >"$work/same.json"
@@ -158,7 +164,8 @@ say kafka-leader-election --election-type preferred --topic no-such-topic --part
 say kafka-leader-election --election-type preferred --topic $topic --partition 7
 
 title "offsets"
-seq 5 | call kafka-console-producer --topic $topic 2>/dev/null
+seq 5 >"$work/records"
+INPUT=$work/records call kafka-console-producer --topic $topic
 for time in earliest latest max-timestamp earliest-local latest-tiered earliest-pending-upload; do
   say kafka-get-offsets --topic $topic --time $time --partitions 0,1
 done | sed -E 's/^(admin:[01]:)5$/\1N/; s/^(admin:[01]:)4$/\1N-1/' | sort | uniq -c
@@ -176,10 +183,12 @@ for line in sys.stdin:
 title "cluster"
 for command in cluster-id list-endpoints "unregister --id 9"; do
   # shellcheck disable=SC2086
-  tool kafka-cluster $command --bootstrap-server "$bootstrap" 2>&1 | plain | sed -E 's/(cluster ID): .*/\1: ID/i' || true
+  quick_tool "$work/out" kafka-cluster $command --bootstrap-server "$bootstrap" || true
+  plain <"$work/out" | sed -E 's/(cluster ID): .*/\1: ID/i; s/^(1 127.0.0.1) [0-9]+/\1 PORT/' || true
 done
 title "features"
-say kafka-features describe | sed -E 's/Epoch: [0-9]+/Epoch: N/'
+features() { say kafka-features describe | grep -v -e kraft.version -e eligible.leader | sed -E 's/Epoch: [0-9]+/Epoch: N/'; }
+features
 say kafka-features upgrade --feature no.such.feature=1
 say kafka-features upgrade --feature group.version=9
 say kafka-features upgrade --feature group.version=1 --feature transaction.version=2
@@ -192,11 +201,11 @@ say kafka-features upgrade --feature group.version=1
 say kafka-features downgrade --metadata 3.0
 say kafka-features downgrade --metadata 3.3-IV3
 say kafka-features upgrade --metadata 4.3-IV0
-say kafka-features upgrade --release-version 4.3
 say kafka-features disable --feature metadata.version
 say kafka-features downgrade --feature transaction.version=1
-say kafka-features describe | sed -E 's/Epoch: [0-9]+/Epoch: N/'
+features
 title "quorum"
-say kafka-metadata-quorum describe --status | sed -E 's/(LeaderEpoch|HighWatermark|MaxFollowerLag|MaxFollowerLagTimeMs): .*/\1: N/; s/[A-Za-z0-9_-]{22}/ID/g'
-say kafka-metadata-quorum remove-controller --controller-id 1 --controller-directory-id AAAAAAAAAAAAAAAAAAAAAQ
-say kafka-metadata-quorum remove-controller --controller-id 9 --controller-directory-id AAAAAAAAAAAAAAAAAAAAAQ
+# The voter's endpoint is on the controllers' listener; Strata has one listener for all.
+say kafka-metadata-quorum describe --status | sed -E 's/(LeaderEpoch|HighWatermark|MaxFollowerLag|MaxFollowerLagTimeMs): .*/\1: N/; s/[A-Za-z0-9_-]{22}/ID/g;
+  s|[A-Z]+://BROKER|LISTENER|'
+say kafka-metadata-quorum describe --replication | awk '{ print $1, $NF }' | sed -E 's/[0-9]+ (Leader|Follower|Observer)/ID \1/'

@@ -65,9 +65,11 @@ pub fn broker_keys() -> impl Iterator<Item = &'static Key> {
 /// Broker settings that say the same in another unit; of those that are set, the first counts.
 pub fn broker_synonyms(name: &str) -> &'static [&'static str] {
     match name {
-        "log.retention.ms" => &["log.retention.ms", "log.retention.minutes", "log.retention.hours"],
-        "log.roll.ms" => &["log.roll.ms", "log.roll.hours"],
-        "log.roll.jitter.ms" => &["log.roll.jitter.ms", "log.roll.jitter.hours"],
+        "log.retention.ms" | "log.retention.minutes" | "log.retention.hours" => {
+            &["log.retention.ms", "log.retention.minutes", "log.retention.hours"]
+        }
+        "log.roll.ms" | "log.roll.hours" => &["log.roll.ms", "log.roll.hours"],
+        "log.roll.jitter.ms" | "log.roll.jitter.hours" => &["log.roll.jitter.ms", "log.roll.jitter.hours"],
         "log.flush.interval.ms" => &["log.flush.interval.ms", "log.flush.scheduler.interval.ms"],
         _ => &[],
     }

@@ -29,16 +29,16 @@ impl Configs {
             (METRICS, Kind::List, Str::default()),
         ];
         let described = keys.into_iter().map(|(name, kind, default)| {
-            let mut said = Vec::new();
-            if let Some(value) = set.get(name) {
-                let value = Some(value.clone());
-                said.push(Said { name: Str::from_static(name), value, source: Source::ClientMetrics });
-            }
-            said.push(Said { name: Str::from_static(name), value: Some(default), source: Source::Default });
+            // The default is not among what is said, other than for topics and brokers.
+            let said = set.get(name).map(|value| Said {
+                name: Str::from_static(name),
+                value: Some(value.clone()),
+                source: Source::ClientMetrics,
+            });
             Described {
                 name: Str::from_static(name),
-                said,
-                default: None,
+                said: said.into_iter().collect(),
+                default: Some(default),
                 type_code: kind.code(),
                 read_only: false,
                 sensitive: false,

@@ -48,7 +48,7 @@ pub(crate) struct Described {
     pub name: Str,
     pub said: Vec<Said>,
     /// What counts when nothing is said.
-    pub default: Option<&'static str>,
+    pub default: Option<Str>,
     pub type_code: i8,
     pub read_only: bool,
     pub sensitive: bool,
@@ -60,7 +60,7 @@ impl Described {
     pub(crate) fn effective(&self) -> (Option<Str>, Source) {
         match self.said.first() {
             Some(said) => (said.value.clone(), said.source),
-            None => (self.default.map(Str::from_static), Source::Default),
+            None => (self.default.clone(), Source::Default),
         }
     }
 }
@@ -148,17 +148,12 @@ impl Configs {
         if let Some(server) = def.broker_synonym {
             said.extend(self.said_of_broker(server, dynamic));
         }
-        // In the topic's unit, where the broker was told in another one.
-        if let ([first, ..], Some(server)) = (said.as_mut_slice(), def.broker_synonym)
-            && first.source == Source::Static
-            && first.name.as_str() != server
-        {
-            first.value = self.config.given_in_unit_of(server).map(Str::from);
-        }
+        // Said of the broker in another unit, it counts, but Kafka does not say where it comes from.
+        let given = def.broker_synonym.and_then(|server| self.config.given_in_unit_of(server));
         Described {
             name: Str::from_static(def.name),
             said,
-            default: Some(def.default),
+            default: Some(given.map_or(Str::from_static(def.default), Str::from)),
             type_code: def.kind.id(),
             read_only: false,
             sensitive: false,
@@ -216,23 +211,17 @@ impl Configs {
             synonyms => synonyms,
         };
         let mut said: Vec<Said> = Vec::new();
+        let mut say = |name: &'static str, value: Option<Str>, source| {
+            said.extend(value.map(|value| Said { name: Str::from_static(name), value: Some(value), source }));
+        };
         for (source, map) in dynamic {
-            let value = map.get(name).map(|value| Some(value.clone()));
-            said.extend(value.map(|value| Said { name: Str::from_static(name), value, source: *source }));
+            names.iter().for_each(|name| say(name, map.get(*name).cloned(), *source));
         }
-        for &name in names {
-            let value = self.config.given(name).map(|value| Some(Str::from(value)));
-            said.extend(value.map(|value| Said {
-                name: Str::from_static(name),
-                value,
-                source: Source::Static,
-            }));
-        }
-        // As in Kafka, a default in another unit is no synonym.
-        let default = broker_key(name).and_then(|key| key.default).map(Str::from_static);
-        let name = Str::from_static(name);
-        said.extend(default.map(|value| Said { name, value: Some(value), source: Source::Default }));
-        said
+        names.iter().for_each(|name| say(name, self.config.given(name).map(Str::from), Source::Static));
+        let default = |name| broker_key(name)?.default.map(Str::from_static);
+        names.iter().for_each(|name| say(name, default(name), Source::Default));
+        // As in Kafka, what is said in another unit only shows behind what is said in this one.
+        said.into_iter().skip_while(|said| said.name.as_str() != name).collect()
     }
 
     /// What the controller asks about settings.

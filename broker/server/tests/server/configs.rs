@@ -76,12 +76,28 @@ async fn the_first_that_says_something_counts() {
     assert_eq!(value(&segment), ("2000000", 1));
     assert_eq!((segment.synonyms.len(), segment.config_type), (2, 3));
     let retention = describe(&mut connection, TOPIC, "t", "retention.ms").await;
-    assert_eq!((value(&retention), retention.config_type), (("3600000", 4), 5));
+    assert_eq!((value(&retention), retention.config_type), (("3600000", 5), 5));
+    assert_eq!(retention.synonyms.len(), 0, "what is said in another unit does not show by itself");
     assert!(retention.documentation.is_some());
     assert_eq!(alter(&mut connection, BROKER, "", "log.retention.ms", 0, "7000").await.0, 0);
     assert_eq!(value(&describe(&mut connection, TOPIC, "t", "retention.ms").await), ("7000", 3));
     assert_eq!(alter(&mut connection, BROKER, "1", "log.retention.ms", 0, "8000").await.0, 0);
-    assert_eq!(value(&describe(&mut connection, TOPIC, "t", "retention.ms").await), ("8000", 2));
+    let retention = describe(&mut connection, TOPIC, "t", "retention.ms").await;
+    assert_eq!(value(&retention), ("8000", 2));
+    let synonyms: Vec<_> = retention
+        .synonyms
+        .iter()
+        .map(|said| (said.name.as_str(), said.value.as_deref().unwrap_or("null"), said.source))
+        .collect();
+    assert_eq!(
+        synonyms,
+        [
+            ("log.retention.ms", "8000", 2),
+            ("log.retention.ms", "7000", 3),
+            ("log.retention.hours", "1", 4),
+            ("log.retention.hours", "168", 5)
+        ]
+    );
     assert_eq!(alter(&mut connection, TOPIC, "t", "retention.ms", 0, "9000").await.0, 0);
     assert_eq!(value(&describe(&mut connection, TOPIC, "t", "retention.ms").await), ("9000", 1));
     assert_eq!(alter(&mut connection, TOPIC, "t", "retention.ms", 1, "").await.0, 0);
