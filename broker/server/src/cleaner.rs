@@ -22,8 +22,7 @@ pub(crate) fn start(
 
 /// What the settings say now.
 pub(crate) fn options(configs: &Configs, image: &Image) -> CleanerOptions {
-    let enabled =
-        configs.broker_value(image, "log.cleaner.enable").is_none_or(|value| value.trim() != "false");
+    let enabled = configs.broker_flag(image, "log.cleaner.enable");
     let bytes_per_second = configs.broker_value(image, "log.cleaner.io.max.bytes.per.second");
     let load_factor = configs.broker_value(image, "log.cleaner.io.buffer.load.factor");
     let default = CleanerOptions::default();

@@ -22,6 +22,11 @@ pub(crate) enum Expects {
     Added,
 }
 
+/// Whether clients' own words on what is part of a transaction are checked: a setting that counts at once when it changes.
+pub(crate) fn is_on(broker: &Broker) -> bool {
+    broker.configs.broker_flag(&broker.image(), "transaction.partition.verification.enable")
+}
+
 /// Asks the transaction's coordinator about partitions. Answers one code for each.
 pub(crate) async fn ask(
     broker: &Arc<Broker>,

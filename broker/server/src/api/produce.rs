@@ -110,7 +110,7 @@ type Checks = HashMap<(usize, usize), Result<TxnCheck, ErrorCode>>;
 async fn verify(cx: &Context, id: &Str, request: &ProduceRequest) -> Result<Checks, ErrorCode> {
     let expects = match cx.version {
         VERSION_THAT_ADDS.. => Expects::Added,
-        _ if !cx.broker.config.settings.transaction_partition_verification_enable => {
+        _ if !verification::is_on(&cx.broker) => {
             let all = places(request).map(|(at, _, _)| (at, Ok(TxnCheck::Off)));
             return Ok(all.collect());
         }

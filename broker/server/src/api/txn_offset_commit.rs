@@ -87,7 +87,7 @@ async fn verify(
 ) -> Result<Option<VerificationGuard>, ErrorCode> {
     let expects = if cx.version >= VERSION_THAT_ADDS {
         Expects::Added
-    } else if cx.broker.config.settings.transaction_partition_verification_enable {
+    } else if verification::is_on(&cx.broker) {
         Expects::Verified { abortable: cx.version >= VERSION_WITH_ABORTABLE }
     } else {
         return Ok(None);

@@ -61,7 +61,6 @@ pub struct Settings {
     pub transaction_abort_check_interval_ms: i64,
     pub transaction_expiry_check_interval_ms: i64,
     pub transaction_max_timeout_ms: i32,
-    pub transaction_partition_verification_enable: bool,
     pub transaction_state_log_min_isr: i16,
     pub transaction_state_log_num_partitions: i32,
     pub transaction_state_log_replication_factor: i16,
@@ -131,7 +130,6 @@ impl Settings {
             transaction_expiry_check_interval_ms: get
                 .number("transaction.remove.expired.transaction.cleanup.interval.ms"),
             transaction_max_timeout_ms: get.narrow("transaction.max.timeout.ms"),
-            transaction_partition_verification_enable: get.flag("transaction.partition.verification.enable"),
             transaction_state_log_min_isr: get.narrow("transaction.state.log.min.isr") as i16,
             transaction_state_log_num_partitions: get.narrow("transaction.state.log.num.partitions"),
             transaction_state_log_replication_factor: get.narrow("transaction.state.log.replication.factor")

@@ -124,6 +124,11 @@ impl Configs {
         value.and_then(|value| value.trim().parse().ok()).unwrap_or_default()
     }
 
+    /// The same for true and false.
+    pub(crate) fn broker_flag(&self, image: &Image, name: &str) -> bool {
+        self.broker_value(image, name).is_some_and(|value| value.trim().eq_ignore_ascii_case("true"))
+    }
+
     /// Every setting of a topic, by name.
     pub(crate) fn describe_topic(&self, image: &Image, overrides: &Overrides) -> Vec<Described> {
         let dynamic = self.dynamic(image);

@@ -16,6 +16,7 @@ use super::{Envelope, Hosted};
 use crate::broker::{Broker, now, until};
 use crate::markers;
 use crate::partition::Partition;
+use crate::verification;
 
 /// Bytes of the log that are read at once while loading.
 const LOAD_BYTES: usize = 4 * 1024 * 1024;
@@ -176,9 +177,8 @@ impl<S: Hosted> Task<S> {
     fn append(&self, append: &Append, now: TimestampMs) -> Result<Offset, ErrorCode> {
         let built = match append {
             Append::Records { records, producer, guard } => {
-                let verifies = self.broker.config.settings.transaction_partition_verification_enable;
                 let check = match producer {
-                    Some(_) if verifies => TxnCheck::Verified(*guard),
+                    Some(_) if verification::is_on(&self.broker) => TxnCheck::Verified(*guard),
                     _ => TxnCheck::Off,
                 };
                 records_batch(records, *producer, now).map(|batch| (batch, check))

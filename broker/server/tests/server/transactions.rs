@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use strata_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
 use strata_protocol::messages::describe_producers_request::TopicRequest;
+use strata_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use strata_protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use strata_protocol::messages::txn_offset_commit_request::{
     TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
@@ -304,6 +305,34 @@ async fn a_transaction_is_ended_by_hand_where_its_coordinator_does_not_know_of_i
     let codes: Vec<_> = answer.markers[0].topics[0].partitions.iter().map(|p| p.error_code).collect();
     assert_eq!(codes, [0, ErrorCode::UnknownTopicOrPartition.code()]);
     assert_eq!(committed(&mut connection).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn verification_is_switched_while_the_broker_runs() {
+    let broker = Broker::start().await;
+    let (mut connection, mut producer) = start(&broker).await;
+    let set = |value: &'static str| IncrementalAlterConfigsRequest {
+        resources: vec![AlterConfigsResource {
+            resource_type: 4,
+            configs: vec![AlterableConfig {
+                name: "transaction.partition.verification.enable".into(),
+                value: Some(value.into()),
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    assert_eq!(producer.send(&mut connection, 11, "a").await, ErrorCode::TransactionAbortable.code());
+    assert_eq!(connection.call(1, &set("false")).await.responses[0].error_code, 0);
+    assert_eq!(producer.send(&mut connection, 11, "a").await, 0);
+    assert_eq!(producer.end(&mut connection, 4, false).await, ErrorCode::InvalidTxnState.code());
+    assert_eq!(connection.call(1, &set("true")).await.responses[0].error_code, 0);
+    let next = init(&mut connection).await;
+    assert_eq!(
+        Producer { sequence: 0, ..next }.send(&mut connection, 11, "b").await,
+        ErrorCode::TransactionAbortable.code()
+    );
 }
 
 #[tokio::test]
