@@ -22,6 +22,7 @@ mod fetch_sessions;
 mod housekeeping;
 mod internal;
 mod loggers;
+mod loopback;
 mod markers;
 mod measured;
 mod metrics;
@@ -40,5 +41,6 @@ mod verification;
 
 pub use dispatch::{ServedApi, served_apis};
 pub use loggers::{LogLevels, ROOT, set_log_levels};
+pub use loopback::Loopback;
 pub use server::{Server, StartError};
 pub use trace::{SPAN_COUNTS, SpanCounts};

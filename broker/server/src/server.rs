@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use strata_log::{ArchiveHost, LogDirs, LogDirsOptions, RemoteLog, StorageError};
 use strata_metadata::{Image, controller};
 use strata_protocol::Str;
@@ -31,6 +32,7 @@ use crate::coordinators::Coordinators;
 use crate::features;
 use crate::fetch_sessions::FetchSessions;
 use crate::housekeeping;
+use crate::loopback::Loopback;
 use crate::metrics::{self, Health};
 use crate::net::{self, Bound, Causes, Limits};
 use crate::partitions::Partitions;
@@ -80,7 +82,16 @@ pub struct Server {
 
 impl Server {
     /// Starts a broker and returns once it serves requests. `remote` is the archive, if there is one.
-    pub async fn start(config: Config, remote: Option<Arc<dyn RemoteLog>>) -> Result<Self, StartError> {
+    ///
+    /// Boxed, so that the whole broker is compiled with this crate, and not again with each that starts one.
+    pub fn start(
+        config: Config,
+        remote: Option<Arc<dyn RemoteLog>>,
+    ) -> BoxFuture<'static, Result<Self, StartError>> {
+        Box::pin(Self::start_here(config, remote))
+    }
+
+    async fn start_here(config: Config, remote: Option<Arc<dyn RemoteLog>>) -> Result<Self, StartError> {
         let config = Arc::new(config);
         config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let configs = Configs::new(config.clone())?;
@@ -202,6 +213,13 @@ impl Server {
         plain.next().map(|(_, endpoint)| format!("{}:{}", endpoint.host, endpoint.port))
     }
 
+    /// A client within this process, on the first listener that asks for nothing.
+    pub fn loopback(&self) -> Option<Loopback> {
+        let mut listeners = self.broker.config.listeners.iter();
+        let plain = listeners.find(|listener| listener.protocol == SecurityProtocol::Plaintext)?;
+        Some(Loopback::new(self.broker.clone(), plain))
+    }
+
     pub fn cluster_id(&self) -> &str {
         &self.broker.cluster_id
     }
@@ -225,7 +243,11 @@ impl Server {
 
     /// Stops: no new requests, what is in flight is answered within a bound, everything is flushed, and the logs are
     /// marked as cleanly closed, so that the next start need not look at them.
-    pub async fn shutdown(self) {
+    pub fn shutdown(self) -> BoxFuture<'static, ()> {
+        Box::pin(self.shut_down())
+    }
+
+    async fn shut_down(self) {
         let broker = &self.broker;
         self.stop.cancel();
         broker.stopping.cancel();

@@ -30,6 +30,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("strata-e2e", &["types", "protocol", "client"]),
     ("strata-fuzz", &["types", "protocol", "metadata", "coordinator"]),
     ("strata-tidy", &[]),
+    ("strata-instructions", &["types", "protocol", "server"]),
     ("strata-sxs", &[]),
 ];
 

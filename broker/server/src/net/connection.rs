@@ -29,7 +29,7 @@ const UNSENT_BYTES_MAX: usize = 1024 * 1024;
 const IDLE_CHECK_MIN: Duration = Duration::from_millis(100);
 
 /// A number that no other connection has.
-pub(super) fn next_number() -> u64 {
+pub(crate) fn next_number() -> u64 {
     static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
     CONNECTIONS.fetch_add(1, Ordering::Relaxed)
 }

@@ -17,5 +17,6 @@ mod transport;
 mod writer;
 
 pub(crate) use causes::Causes;
+pub(crate) use connection::next_number;
 pub(crate) use limits::Limits;
 pub(crate) use listener::{Bound, serve};
