@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use strata_types::{TimestampMs, TopicId, TopicPartition};
 
 use crate::{
-    FlushStats, Log, LogConfig, LogListener, LogManager, LogManagerOptions, RecoveryReport, StorageError,
+    Log, LogConfig, LogListener, LogManager, LogManagerOptions, RecoveryReport, StorageError, Times,
 };
 
 /// A data folder's state, which its logs share.
@@ -181,13 +181,11 @@ impl LogDirs {
         report
     }
 
-    /// What was flushed so far, over all folders.
-    pub fn flush_stats(&self) -> FlushStats {
-        let all = self.managers().map(|manager| manager.flusher().stats());
-        all.fold(FlushStats::default(), |sum, one| FlushStats {
-            rounds: sum.rounds + one.rounds,
-            time: sum.time + one.time,
-        })
+    /// How long each round of flushing has taken, over all folders.
+    pub fn flush_times(&self) -> Times {
+        let mut all = Times::default();
+        self.managers().for_each(|manager| all.add(&manager.flusher().times()));
+        all
     }
 
     /// The partition's log, made now if there is none, where there are fewest. A folder where it cannot be made is offline from then on.

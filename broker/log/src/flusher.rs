@@ -8,13 +8,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 use strata_types::Offset;
 
 use crate::log::Flush;
-use crate::{Log, StorageError, disk};
+use crate::{Histogram, Log, StorageError, Times, disk};
 
 /// Who wants to know what became durable. Called on the flusher's thread: be quick, and do not flush.
 pub trait LogListener: Send + Sync {
@@ -32,18 +32,13 @@ pub struct Flusher {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// How often was flushed, and how long that took together.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct FlushStats {
-    pub rounds: u64,
-    pub time: Duration,
-}
-
 #[derive(Default)]
 struct Shared {
     queue: Mutex<Queue>,
     requested: Condvar,
     completed: Condvar,
+    /// How long each round took.
+    times: Histogram,
 }
 
 #[derive(Default)]
@@ -52,7 +47,6 @@ struct Queue {
     waiting: Vec<Arc<Log>>,
     /// How many rounds are over.
     rounds: u64,
-    time: Duration,
     closing: bool,
 }
 
@@ -102,10 +96,9 @@ impl Flusher {
         }
     }
 
-    /// What was flushed so far.
-    pub fn stats(&self) -> FlushStats {
-        let queue = self.shared.queue.lock();
-        FlushStats { rounds: queue.rounds, time: queue.time }
+    /// How long each round so far has taken.
+    pub fn times(&self) -> Times {
+        self.shared.times.times()
     }
 
     /// Flushes what was asked for, and ends the thread.
@@ -141,7 +134,7 @@ fn run(shared: &Shared, dir: &Path, listener: Option<&dyn LogListener>) {
         } else {
             flush_together(&round, dir)
         };
-        let took = began.elapsed();
+        shared.times.observe(began.elapsed());
         for (log, flushed) in round.iter().zip(flushed) {
             match (flushed, listener) {
                 (Ok(until), Some(listener)) => listener.durable(log, until),
@@ -151,7 +144,6 @@ fn run(shared: &Shared, dir: &Path, listener: Option<&dyn LogListener>) {
         }
         let mut queue = shared.queue.lock();
         queue.rounds += 1;
-        queue.time += took;
         shared.completed.notify_all();
         if queue.closing && queue.waiting.is_empty() {
             return;

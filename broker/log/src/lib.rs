@@ -28,6 +28,7 @@ mod epochs;
 mod error;
 mod files;
 mod flusher;
+mod histogram;
 mod log;
 mod manager;
 mod producers;
@@ -45,7 +46,8 @@ pub use config::{
 pub use dirs::{LogDirInfo, LogDirs, LogDirsOptions};
 pub use error::{AppendError, ReadError, StorageError};
 pub use files::{FileCache, OPEN_FILES_MAX};
-pub use flusher::{FlushStats, Flusher, LogListener, SYNC_TOGETHER_LOGS_MIN};
+pub use flusher::{Flusher, LogListener, SYNC_TOGETHER_LOGS_MIN};
+pub use histogram::{Histogram, Times};
 pub use log::{
     Appended, Log, LogOptions, Read, Recovery, RecoveryReport, RetentionOutcome, SegmentInfo,
     TimestampAndOffset, Trust,

@@ -46,8 +46,8 @@ pub(crate) struct Plan {
     pub(crate) first_uncleanable: Offset,
     pub(crate) clean_bytes: u64,
     pub(crate) cleanable_bytes: u64,
-    /// A record has waited for longer than `max.compaction.lag.ms`.
-    pub(crate) overdue: bool,
+    /// For how long a record has waited beyond `max.compaction.lag.ms`.
+    pub(crate) delay_ms: i64,
 }
 
 impl Plan {
@@ -78,7 +78,7 @@ impl Plan {
             first_uncleanable,
             clean_bytes: bytes(clean),
             cleanable_bytes: if first_uncleanable > first_dirty { bytes(&cleanable) } else { 0 },
-            overdue: is_overdue(dirty, config, now),
+            delay_ms: delay_ms(dirty, config, now),
         }
     }
 
@@ -91,7 +91,8 @@ impl Plan {
     }
 
     pub(crate) fn is_due(&self, config: &LogConfig) -> bool {
-        self.cleanable_bytes > 0 && (self.overdue || self.dirty_ratio() > config.min_cleanable_dirty_ratio)
+        self.cleanable_bytes > 0
+            && (self.delay_ms > 0 || self.dirty_ratio() > config.min_cleanable_dirty_ratio)
     }
 }
 
@@ -102,10 +103,11 @@ fn from(segments: &[SegmentFacts], offset: Offset) -> &[SegmentFacts] {
     &segments[at.min(segments.len())..]
 }
 
-fn is_overdue(dirty: &[SegmentFacts], config: &LogConfig, now: TimestampMs) -> bool {
+fn delay_ms(dirty: &[SegmentFacts], config: &LogConfig, now: TimestampMs) -> i64 {
     let earliest =
         dirty.iter().filter_map(|segment| segment.first_timestamp).filter(|first| *first > 0).min();
-    earliest.is_some_and(|earliest| earliest < now.saturating_sub(config.max_compaction_lag_ms))
+    let due = now.saturating_sub(config.max_compaction_lag_ms);
+    earliest.map_or(0, |earliest| due.saturating_sub(earliest).max(0))
 }
 
 /// The limits of a group of segments that become one.

@@ -72,6 +72,12 @@ pub struct CleanerStats {
     pub last: Option<CleanReport>,
     /// The dirtiest log's share of new bytes, when last looked.
     pub max_dirty_ratio: f64,
+    /// For how long a record of a log has waited beyond `max.compaction.lag.ms`, when last looked.
+    pub max_delay_ms: i64,
+    /// Since a thread last looked for work; `None`: none has yet.
+    pub since_look: Option<Duration>,
+    /// Threads that have ended, and should not have.
+    pub dead_threads: usize,
     /// Those that are let be after a failure.
     pub uncleanable: Vec<TopicPartition>,
 }
@@ -98,6 +104,7 @@ struct State {
     busy: Vec<(TopicPartition, TopicId)>,
     uncleanable: HashMap<(TopicPartition, TopicId), Instant>,
     stats: CleanerStats,
+    looked: Option<Instant>,
 }
 
 impl LogCleaner {
@@ -109,6 +116,7 @@ impl LogCleaner {
             busy: Vec::new(),
             uncleanable: HashMap::new(),
             stats: CleanerStats::default(),
+            looked: None,
         };
         let shared = Arc::new(Shared { host, state: Mutex::new(state), changed: Condvar::new() });
         let cleaner = Self { shared, threads: Mutex::default() };
@@ -140,6 +148,15 @@ impl LogCleaner {
         let mut stats = state.stats.clone();
         stats.uncleanable = state.uncleanable.keys().map(|(partition, _)| partition.clone()).collect();
         stats.uncleanable.sort_unstable();
+        stats.since_look = state.looked.map(|looked| looked.elapsed());
+        if !state.closing {
+            // Not while the other lock is held by who waits for the threads.
+            drop(state);
+            let threads = self.threads.try_lock();
+            let dead =
+                |threads: &Vec<JoinHandle<()>>| threads.iter().filter(|thread| thread.is_finished()).count();
+            stats.dead_threads = threads.as_deref().map_or(0, dead);
+        }
         stats
     }
 
@@ -206,7 +223,7 @@ impl Shared {
         let mut state = self.state.lock();
         let retried = Instant::now();
         state.uncleanable.retain(|_, retry| *retry > retried);
-        let mut max_dirty_ratio = 0_f64;
+        let (mut max_dirty_ratio, mut max_delay_ms) = (0_f64, 0);
         let mut best: Option<(f64, Chosen)> = None;
         for log in logs {
             let config = log.config();
@@ -221,11 +238,13 @@ impl Shared {
             let plan = Plan::of(&facts, &config, now);
             let ratio = plan.dirty_ratio();
             max_dirty_ratio = max_dirty_ratio.max(ratio);
+            max_delay_ms = max_delay_ms.max(plan.delay_ms);
             if plan.is_due(&config) && best.as_ref().is_none_or(|(best, _)| ratio > *best) {
                 best = Some((ratio, Chosen { log, key, facts, plan, now }));
             }
         }
-        state.stats.max_dirty_ratio = max_dirty_ratio;
+        (state.stats.max_dirty_ratio, state.stats.max_delay_ms) = (max_dirty_ratio, max_delay_ms);
+        state.looked = Some(retried);
         let (_, chosen) = best?;
         state.busy.push(chosen.key.clone());
         Some(chosen)

@@ -66,7 +66,7 @@ impl Handler for Fetch {
         let bytes: usize = outcomes.iter().map(Outcome::bytes).sum();
         if !from_follower {
             let throttle_time_ms = cx.charge(Kind::Fetch, bytes as f64);
-            if throttle_time_ms > 0 {
+            if throttle_time_ms > 0 || cx.is_over_request_quota() {
                 // The client gets nothing now, asks again, and pays then (KIP-219).
                 cx.refund(Kind::Fetch, bytes as f64);
                 let session_id = resolved.session_id();

@@ -5,12 +5,14 @@
 //! - Acknowledgements are stored first; their outcome stands in the same answer, as `acknowledge_error_code`.
 //! - The answer goes out as soon as records are acquired, and names a partition that has none only if it is new in the
 //!   session, was acknowledged, or has an error. A request with acknowledgements does not wait for records.
+//! - Bytes count for the fetch quota; who is over it gets what it acquired, and rests afterwards.
 //! - v2: `share_acquire_mode` (KIP-1206): whole batches, or exactly the records asked for. `is_renew_ack` (KIP-1222): the
 //!   request renews locks and fetches nothing.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use strata_coordinator::share::partition::AcquireMode;
@@ -26,6 +28,7 @@ use tokio::time::Instant;
 use crate::broker::Broker;
 use crate::dispatch::{Context, Handler, Refusal};
 use crate::features;
+use crate::quotas::Kind;
 use crate::security::{Operation, Resource};
 use crate::share::{Failure, Fetched, Outcomes, Query, ShareSettings, acknowledgements};
 
@@ -81,6 +84,7 @@ async fn fetch(
     answer.denied = denied;
     if !is_renewal {
         // Who waits for the word on its acknowledgements does not wait for records.
+        let quota_bytes_max = cx.fetch_bytes_max().unwrap_or(usize::MAX);
         let max_wait_ms = if acknowledged.is_empty() { request.max_wait_ms.max(0) as u64 } else { 0 };
         let query = Query {
             session: session.clone(),
@@ -91,18 +95,34 @@ async fn fetch(
             },
             records_max: request.max_records,
             batch_size: request.batch_size,
-            bytes_min: usize::try_from(request.min_bytes).unwrap_or(0),
+            bytes_min: usize::try_from(request.min_bytes).unwrap_or(0).min(quota_bytes_max),
             bytes_max: usize::try_from(request.max_bytes)
                 .unwrap_or(0)
-                .min(broker.config.settings.fetch_bytes_max),
+                .min(broker.config.settings.fetch_bytes_max)
+                .min(quota_bytes_max),
             deadline: Instant::now() + Duration::from_millis(max_wait_ms),
             settings,
         };
         let fetched = query.run(broker, &allowed).await;
+        answer.throttle_time_ms = count(cx, &allowed, &fetched);
         answer.fetched = allowed.into_iter().zip(fetched).collect();
     }
     broker.share.sessions.lock().told_errors(&session, &answer.errors());
     Ok(answer.respond(broker, acknowledged))
+}
+
+/// Counts what a member gets, and answers for how long it shall rest. It gets it all the same: what it has acquired is
+/// locked for it, and would be delivered once less if it never came (Kafka lets it be, and leaves the answer empty).
+fn count(cx: &Context, partitions: &[SessionPartition], fetched: &[Fetched]) -> i32 {
+    for (partition, fetched) in
+        partitions.iter().zip(fetched).filter(|(_, fetched)| !fetched.records.is_empty())
+    {
+        if let Ok(partition) = cx.broker.partitions.by_id(partition.0, partition.1) {
+            partition.stats.bytes_out.fetch_add(fetched.records.len() as u64, Ordering::Relaxed);
+        }
+    }
+    let bytes: usize = fetched.iter().map(|fetched| fetched.records.len()).sum();
+    if bytes > 0 { cx.charge(Kind::Fetch, bytes as f64) } else { 0 }
 }
 
 /// Who asks, once it may.
@@ -191,6 +211,7 @@ struct Answer {
     news: HashSet<SessionPartition>,
     denied: Vec<SessionPartition>,
     fetched: Vec<(SessionPartition, Fetched)>,
+    throttle_time_ms: i32,
 }
 
 impl Answer {
@@ -227,7 +248,8 @@ impl Answer {
             });
             data.acquired_records = acquired.collect();
         }
-        ShareFetchResponse { responses: topics.list, ..Default::default() }
+        let throttle_time_ms = self.throttle_time_ms;
+        ShareFetchResponse { responses: topics.list, throttle_time_ms, ..Default::default() }
     }
 }
 

@@ -7,8 +7,8 @@
 //!
 //! Counting costs a few relaxed additions for each request, none for a record. Everything else is looked up when somebody asks.
 
+mod cleaner;
 mod endpoint;
-mod histogram;
 mod lag;
 mod scrape;
 
@@ -16,10 +16,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use strata_coordinator::share::partition::{AcknowledgeType, AcknowledgementBatch};
+use strata_log::Histogram;
 use strata_protocol::ApiKey;
 
 pub(crate) use self::endpoint::{Endpoint, Health};
-pub(crate) use self::histogram::Histogram;
 use self::lag::Lag;
 pub(crate) use self::lag::follow as follow_lag;
 
@@ -44,6 +45,8 @@ pub(crate) struct Metrics {
     apis: Box<[ApiStats]>,
     pub throttled_requests: AtomicU64,
     pub throttle_ms: AtomicU64,
+    /// Records that members of share groups have acknowledged, by the type's number.
+    pub acknowledged: [AtomicU64; 5],
     /// How far groups are behind, as it was found last.
     lag: ArcSwap<Vec<Lag>>,
 }
@@ -55,6 +58,7 @@ impl Default for Metrics {
             apis: std::iter::repeat_with(ApiStats::default).take(API_KEYS).collect(),
             throttled_requests: AtomicU64::new(0),
             throttle_ms: AtomicU64::new(0),
+            acknowledged: Default::default(),
             lag: ArcSwap::default(),
         }
     }
@@ -76,6 +80,19 @@ impl Metrics {
     pub(crate) fn throttled(&self, ms: i32) {
         self.throttled_requests.fetch_add(1, Ordering::Relaxed);
         self.throttle_ms.fetch_add(u64::try_from(ms).unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// A share group's acknowledgements were taken.
+    pub(crate) fn acknowledged(&self, batches: &[AcknowledgementBatch]) {
+        let count = |kind: AcknowledgeType, records: i64| {
+            self.acknowledged[kind as usize].fetch_add(records.max(0) as u64, Ordering::Relaxed);
+        };
+        for batch in batches {
+            match batch.types.as_slice() {
+                [kind] => count(*kind, batch.last_offset - batch.first_offset + 1),
+                each => each.iter().for_each(|kind| count(*kind, 1)),
+            }
+        }
     }
 
     pub(crate) fn api(&self, key: ApiKey) -> &ApiStats {

@@ -9,8 +9,12 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
+use strata_coordinator::share::partition::AcknowledgeType;
+use strata_log::Times;
 use strata_protocol::ApiKey;
+use strata_types::TopicId;
 
+use super::cleaner;
 use crate::broker::Broker;
 use crate::partition::Partition;
 
@@ -43,18 +47,20 @@ impl Collector for Scrape {
         let partitions = self.0.partitions.all();
         topics(&partitions, &mut out)?;
         logs(&self.0, &partitions, &mut out)?;
+        cleaner::encode(&self.0, &mut out)?;
         cluster(&self.0, &partitions, &mut out)?;
         groups(&self.0, &mut out)?;
+        share_groups(&self.0, &mut out)?;
         clients(&self.0, &mut out)
     }
 }
 
-type Labels = Vec<(&'static str, String)>;
+pub(super) type Labels = Vec<(&'static str, String)>;
 
-struct Out<'a>(DescriptorEncoder<'a>);
+pub(super) struct Out<'a>(DescriptorEncoder<'a>);
 
 impl Out<'_> {
-    fn gauge(
+    pub(super) fn gauge(
         &mut self,
         name: &str,
         help: &str,
@@ -70,7 +76,7 @@ impl Out<'_> {
         Ok(())
     }
 
-    fn one(&mut self, name: &str, help: &str, value: usize) -> fmt::Result {
+    pub(super) fn one(&mut self, name: &str, help: &str, value: usize) -> fmt::Result {
         self.gauge(name, help, [(Labels::new(), value as f64)])
     }
 
@@ -91,12 +97,32 @@ impl Out<'_> {
         }
         Ok(())
     }
+
+    fn histogram(
+        &mut self,
+        name: &str,
+        help: &str,
+        series: impl IntoIterator<Item = (Labels, Times)>,
+    ) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for (labels, times) in series {
+            let (sum, count, buckets) = (times.sum_seconds(), times.count(), times.buckets());
+            match labels.is_empty() {
+                true => metric.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?,
+                false => metric
+                    .encode_family(&labels)?
+                    .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?,
+            }
+        }
+        Ok(())
+    }
 }
 
 fn requests(broker: &Broker, out: &mut Out<'_>) -> fmt::Result {
     let metrics = &broker.metrics;
     let used = || {
-        ApiKey::ALL.iter().map(|&key| (key, metrics.api(key))).filter(|(_, stats)| stats.total.count() > 0)
+        let all = ApiKey::ALL.iter().map(|&key| (key, metrics.api(key)));
+        all.filter(|(_, stats)| stats.total.times().count() > 0)
     };
     let labels = |key: ApiKey| vec![("request", key.to_string())];
     let counted =
@@ -104,7 +130,7 @@ fn requests(broker: &Broker, out: &mut Out<'_>) -> fmt::Result {
     out.counter(
         "kafka_network_requestmetrics_requests",
         "Requests that were handled",
-        counted(|stats| stats.total.count() as f64),
+        counted(|stats| stats.total.times().count() as f64),
     )?;
     out.counter(
         "kafka_network_requestmetrics_requestbytes",
@@ -121,13 +147,11 @@ fn requests(broker: &Broker, out: &mut Out<'_>) -> fmt::Result {
         "Processor time of requests, without what they waited for",
         counted(|stats| stats.busy_us.load(Relaxed) as f64 / 1e6),
     )?;
-    let name = "kafka_network_requestmetrics_totaltime_seconds";
-    let help = "Time from a request's arrival to its answer";
-    let mut metric = out.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
-    for (key, stats) in used() {
-        let (sum, count, buckets) = (stats.total.sum_seconds(), stats.total.count(), stats.total.buckets());
-        metric.encode_family(&labels(key))?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
-    }
+    out.histogram(
+        "kafka_network_requestmetrics_totaltime_seconds",
+        "Time from a request's arrival to its answer",
+        used().map(|(key, stats)| (labels(key), stats.total.times())),
+    )?;
     let none = Labels::new;
     out.counter(
         "kafka_server_clientquotamanager_throttled_requests",
@@ -204,16 +228,11 @@ fn logs(broker: &Broker, partitions: &[Arc<Partition>], out: &mut Out<'_>) -> fm
         of_each(|p| p.log.start_offset().0 as f64),
     )?;
     out.gauge("kafka_log_log_logendoffset", "The next offset", of_each(|p| p.log.end_offset().0 as f64))?;
-    if let Some(flushed) = broker.partitions.manager().map(|logs| logs.flush_stats()) {
-        out.counter(
-            "kafka_log_logflushstats_flushes",
-            "Rounds of flushing, each for all logs that waited",
-            [(Labels::new(), flushed.rounds as f64)],
-        )?;
-        out.counter(
+    if let Some(logs) = broker.partitions.manager() {
+        out.histogram(
             "kafka_log_logflushstats_flushtime_seconds",
-            "Time that flushing took",
-            [(Labels::new(), flushed.time.as_secs_f64())],
+            "Time of a round of flushing, for all logs that waited",
+            [(Labels::new(), logs.flush_times())],
         )?;
     }
     let Some(remote) = &broker.remote else { return Ok(()) };
@@ -288,12 +307,43 @@ fn groups(broker: &Broker, out: &mut Out<'_>) -> fmt::Result {
     out.gauge("kafka_consumergroup_current_offset", "What a group has committed", committed)?;
     let records = lag.iter().map(|lag| (labels(lag), lag.records as f64));
     out.gauge("kafka_consumergroup_lag", "Records that a group has not committed yet", records)?;
-    let seconds = lag.iter().filter_map(|lag| Some((labels(lag), lag.seconds?)));
+    let now = crate::broker::now();
+    let seconds = lag.iter().filter_map(|lag| Some((labels(lag), lag.seconds(now)?)));
     out.gauge(
         "kafka_consumergroup_lag_seconds",
         "Age of the first record that a group has not committed",
         seconds,
     )
+}
+
+fn share_groups(broker: &Broker, out: &mut Out<'_>) -> fmt::Result {
+    let acknowledged = [
+        ("Gap", AcknowledgeType::Gap),
+        ("Accept", AcknowledgeType::Accept),
+        ("Release", AcknowledgeType::Release),
+        ("Reject", AcknowledgeType::Reject),
+        ("Renew", AcknowledgeType::Renew),
+    ];
+    out.counter(
+        "kafka_server_sharegroupmetrics_recordacknowledgements",
+        "Records that members have acknowledged",
+        acknowledged.map(|(name, kind)| {
+            let count = broker.metrics.acknowledged[kind as usize].load(Relaxed);
+            (vec![("acktype", name.to_owned())], count as f64)
+        }),
+    )?;
+    let image = broker.image();
+    let in_flight = broker.share.in_flight(PARTITIONS_MAX).into_iter().filter_map(|(key, count)| {
+        let topic = image.topic_by_id(TopicId(key.topic_id))?.name.to_string();
+        let labels = vec![
+            ("group", key.group.to_string()),
+            ("topic", topic),
+            ("partition", key.partition.to_string()),
+        ];
+        Some((labels, count as f64))
+    });
+    let name = "kafka_server_sharepartitionmetrics_inflightmessagecount";
+    out.gauge(name, "Records from the group's start to the last one that was acquired", in_flight)
 }
 
 /// What clients have pushed (KIP-714).

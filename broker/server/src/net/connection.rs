@@ -122,12 +122,13 @@ async fn read(
         }
         reader.limit(peer.session.unauthenticated_frame_bytes_max());
         let next = async {
-            // Who is over a quota is not read from (KIP-219). A request that is being worked on may still prolong it.
-            while let Some(until) = peer.throttle.until(std::time::Instant::now()) {
-                tokio::time::sleep_until(until.into()).await;
-            }
+            // Who is over a quota is not read from (KIP-219).
+            rest(peer).await;
             let Ok(place) = queue.reserve().await else { return Ok(None) };
-            Ok(Some((place, reader.next(stream, || state.touch()).await?)))
+            let frame = reader.next(stream, || state.touch()).await?;
+            // An earlier request may have gone over it meanwhile.
+            rest(peer).await;
+            Ok(Some((place, frame)))
         };
         let next: Result<_, FrameError> = tokio::select! {
             biased;
@@ -137,6 +138,13 @@ async fn read(
         let Some((place, frame)) = next? else { return Ok(()) };
         state.in_flight.fetch_add(1, Ordering::Relaxed);
         place.send(start(broker, peer, state, frame).await);
+    }
+}
+
+/// Waits until the peer may go on. A request that is being worked on may still prolong it.
+async fn rest(peer: &Peer) {
+    while let Some(until) = peer.throttle.until(std::time::Instant::now()) {
+        tokio::time::sleep_until(until.into()).await;
     }
 }
 

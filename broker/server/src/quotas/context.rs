@@ -8,6 +8,7 @@ use strata_types::TopicId;
 
 use super::{Kind, Mutations};
 use crate::dispatch::Context;
+use crate::measured;
 
 /// Kafka's words where a change is refused by quota.
 pub(crate) const REFUSED: &str = "The throttling quota has been exceeded.";
@@ -22,6 +23,19 @@ impl Context {
         let now = Instant::now();
         let wait = quotas.record(kind, self.user(), self.client_id_text(), amount, self.broker.clock_ms(now));
         self.peer.throttle.rest(wait, now)
+    }
+
+    /// Whether the processor's time up to now would take the sender over its quota. It is charged once the request is
+    /// answered.
+    pub(crate) fn is_over_request_quota(&self) -> bool {
+        let quotas = &self.broker.quotas;
+        if quotas.is_off(Kind::Request) {
+            return false;
+        }
+        let (now_ms, used) = (self.broker.clock_ms(Instant::now()), measured::percent(measured::busy()));
+        let wait = quotas.record(Kind::Request, self.user(), self.client_id_text(), used, now_ms);
+        quotas.unrecord(Kind::Request, self.user(), self.client_id_text(), used, now_ms);
+        wait > 0
     }
 
     /// Takes back what was counted.

@@ -110,7 +110,9 @@ impl ShareGroups {
                 let known = broker.partitions.by_id(partition.0, partition.1).map_err(Failure::from);
                 known.and_then(|_| {
                     let shared = shared.ok_or(ErrorCode::UnknownTopicOrPartition)?;
-                    shared.acknowledge(limits, &session.member, &batches)
+                    let stored = shared.acknowledge(limits, &session.member, &batches)?;
+                    broker.metrics.acknowledged(&batches);
+                    Ok(stored)
                 })
             });
             async move {
@@ -146,6 +148,15 @@ impl ShareGroups {
             Some((partition, shared.release(&session.member)))
         });
         Some(released.collect())
+    }
+
+    /// How many records are in flight, of so many share partitions.
+    pub(crate) fn in_flight(&self, partitions_max: usize) -> Vec<(SharePartitionKey, i64)> {
+        let partitions = self.partitions.lock();
+        let counted = partitions.values().take(partitions_max);
+        counted
+            .filter_map(|shared| Some((shared.key.clone(), shared.with(|core| core.in_flight_count())?)))
+            .collect()
     }
 
     /// A connection is gone, and with it the members that came by it.

@@ -18,7 +18,7 @@ use crate::support::{Broker, Connection, PATIENCE, batch, batch_with, values};
 
 /// An archive in memory, which can be made to fail.
 #[derive(Default)]
-struct Archive {
+pub(super) struct Archive {
     state: Mutex<State>,
 }
 
@@ -132,13 +132,13 @@ impl RemoteLog for Archive {
     }
 }
 
-const RECORDS: i64 = 20;
-const FIRST_TIMESTAMP: i64 = 1_700_000_000_000;
+pub(super) const RECORDS: i64 = 20;
+pub(super) const FIRST_TIMESTAMP: i64 = 1_700_000_000_000;
 
 /// A broker with a topic of twenty batches, most of which only the archive has.
-async fn archived() -> (Broker, Arc<Archive>, Connection) {
+pub(super) async fn archived(settings: &[&str]) -> (Broker, Arc<Archive>, Connection) {
     let archive = Arc::new(Archive::default());
-    let broker = Broker::with_archive(archive.clone()).await;
+    let broker = Broker::with_archive_and(archive.clone(), settings).await;
     let mut connection = broker.connect().await;
     let configs = [
         ("remote.storage.enable", "true"),
@@ -190,7 +190,7 @@ async fn list(connection: &mut Connection, timestamp: i64) -> (i16, i64) {
 
 #[tokio::test]
 async fn a_consumer_reads_through_the_archive_into_the_log() {
-    let (_broker, _archive, mut connection) = archived().await;
+    let (_broker, _archive, mut connection) = archived(&[]).await;
     let mut next = 0;
     while next < RECORDS {
         let data = connection.fetch("t", 0, next).await;
@@ -204,7 +204,7 @@ async fn a_consumer_reads_through_the_archive_into_the_log() {
 
 #[tokio::test]
 async fn offsets_are_found_on_both_sides() {
-    let (_broker, _archive, mut connection) = archived().await;
+    let (_broker, _archive, mut connection) = archived(&[]).await;
     let (_, local_start) = list(&mut connection, -4).await;
     assert!((1..RECORDS).contains(&local_start));
     for (asked, offset) in [
@@ -224,7 +224,7 @@ async fn offsets_are_found_on_both_sides() {
 
 #[tokio::test]
 async fn an_archive_that_is_down_is_an_error_to_retry() {
-    let (_broker, archive, mut connection) = archived().await;
+    let (_broker, archive, mut connection) = archived(&[]).await;
     archive.state.lock().down = true;
     let data = connection.fetch("t", 0, 0).await;
     assert!(ErrorCode::from_code(data.error_code).unwrap().is_retriable(), "{}", data.error_code);
@@ -236,7 +236,7 @@ async fn an_archive_that_is_down_is_an_error_to_retry() {
 
 #[tokio::test]
 async fn what_retention_dropped_from_the_archive_is_out_of_range() {
-    let (broker, archive, mut connection) = archived().await;
+    let (broker, archive, mut connection) = archived(&[]).await;
     archive.state.lock().start = Offset(3);
     archive_all(&broker, &archive);
     let moved = async {
@@ -252,7 +252,7 @@ async fn what_retention_dropped_from_the_archive_is_out_of_range() {
 
 #[tokio::test]
 async fn a_deleted_topic_leaves_the_archive() {
-    let (_broker, archive, mut connection) = archived().await;
+    let (_broker, archive, mut connection) = archived(&[]).await;
     let names = DeleteTopicsRequest { topic_names: vec!["t".into()], ..Default::default() };
     assert_eq!(connection.call(5, &names).await.responses[0].error_code, 0);
     let deleted = async {

@@ -15,6 +15,8 @@ mod records;
 mod security;
 mod share;
 mod share_groups;
+mod share_reads;
+mod streams_groups;
 mod topics;
 mod transactions;
 mod wire;

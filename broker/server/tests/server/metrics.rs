@@ -9,8 +9,9 @@ use strata_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
 use strata_protocol::messages::{
-    ApiVersionsRequest, FindCoordinatorRequest, GetTelemetrySubscriptionsRequest,
-    IncrementalAlterConfigsRequest, OffsetCommitRequest, PushTelemetryRequest,
+    ApiVersionsRequest, ConsumerGroupHeartbeatRequest, FindCoordinatorRequest,
+    GetTelemetrySubscriptionsRequest, IncrementalAlterConfigsRequest, OffsetCommitRequest,
+    PushTelemetryRequest,
 };
 use strata_protocol::records::Compression;
 use strata_types::ErrorCode;
@@ -18,12 +19,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use uuid::Uuid;
 
+use crate::archive::{RECORDS, archived};
 use crate::support::{Broker, Connection, PATIENCE, batch};
 
-const METRICS: &str = "strata.metrics.listener=127.0.0.1:0";
+pub(super) const METRICS: &str = "strata.metrics.listener=127.0.0.1:0";
 
 /// Status and body of a GET.
-async fn get(broker: &Broker, path: &str) -> (u16, String) {
+pub(super) async fn get(broker: &Broker, path: &str) -> (u16, String) {
     let address = broker.server.metrics_addr().expect("a metrics listener");
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
@@ -35,7 +37,7 @@ async fn get(broker: &Broker, path: &str) -> (u16, String) {
 }
 
 /// The value of a series.
-fn value(metrics: &str, series: &str) -> Option<f64> {
+pub(super) fn value(metrics: &str, series: &str) -> Option<f64> {
     let line = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;
     line.trim().parse().ok()
 }
@@ -68,7 +70,10 @@ async fn requests_topics_and_logs_are_counted() {
         let series = format!("kafka_server_brokertopicmetrics_{series}");
         assert!(value(&metrics, &series).is_some_and(|bytes| bytes > 60.0), "{series}");
     }
-    assert!(value(&metrics, "kafka_log_logflushstats_flushes_total").is_some_and(|rounds| rounds > 0.0));
+    let flush =
+        |series: &str| value(&metrics, &format!("kafka_log_logflushstats_flushtime_seconds_{series}"));
+    let rounds = flush("count");
+    assert!(rounds.is_some_and(|rounds| rounds > 0.0) && flush("bucket{le=\"+Inf\"}") == rounds, "{metrics}");
 }
 
 #[tokio::test]
@@ -89,27 +94,106 @@ async fn a_groups_lag_is_told_in_records_and_in_seconds() {
     connection.produce("t", 0, batch(&["a", "b", "c"])).await;
     let find = FindCoordinatorRequest { coordinator_keys: vec!["g".into()], ..Default::default() };
     connection.call(4, &find).await;
-    let partition =
-        OffsetCommitRequestPartition { partition_index: 0, committed_offset: 1, ..Default::default() };
-    let topic =
-        OffsetCommitRequestTopic { name: "t".into(), partitions: vec![partition], ..Default::default() };
-    let commit = OffsetCommitRequest { group_id: "g".into(), topics: vec![topic], ..Default::default() };
-    let answer = connection.call(8, &commit).await;
-    assert_eq!(answer.topics[0].partitions[0].error_code, 0);
-    let labels = "{consumergroup=\"g\",topic=\"t\",partition=\"0\"}";
+    commit(&mut connection, "g", "", -1, 1).await;
+    let (records, seconds) = lag(&broker, "g").await;
+    assert_eq!(records, 2.0);
+    // The test's records are of November 2023.
+    assert!(seconds.is_some_and(|seconds| seconds > 1e6), "{seconds:?}");
+}
+
+/// A group's lag on `t-0` in records and seconds, once it is looked at.
+async fn lag(broker: &Broker, group: &str) -> (f64, Option<f64>) {
+    let labels = format!("{{consumergroup=\"{group}\",topic=\"t\",partition=\"0\"}}");
     let told = async {
         loop {
-            let (_, metrics) = get(&broker, "/metrics").await;
+            let (_, metrics) = get(broker, "/metrics").await;
             if let Some(records) = value(&metrics, &format!("kafka_consumergroup_lag{labels}")) {
                 return (records, value(&metrics, &format!("kafka_consumergroup_lag_seconds{labels}")));
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     };
-    let (records, seconds) = tokio::time::timeout(2 * PATIENCE, told).await.expect("the lag is looked at");
-    assert_eq!(records, 2.0);
-    // The test's records are of November 2023.
+    tokio::time::timeout(2 * PATIENCE, told).await.expect("the lag is looked at")
+}
+
+/// A commit of offset `offset` for `t-0`, by a member of the epoch.
+async fn commit(connection: &mut Connection, group: &str, member: &str, epoch: i32, offset: i64) {
+    let partition =
+        OffsetCommitRequestPartition { partition_index: 0, committed_offset: offset, ..Default::default() };
+    let topic =
+        OffsetCommitRequestTopic { name: "t".into(), partitions: vec![partition], ..Default::default() };
+    let commit = OffsetCommitRequest {
+        group_id: group.into(),
+        member_id: member.into(),
+        generation_id_or_member_epoch: epoch,
+        topics: vec![topic],
+        ..Default::default()
+    };
+    let answer = connection.call(9, &commit).await;
+    assert_eq!(answer.topics[0].partitions[0].error_code, 0);
+}
+
+#[tokio::test]
+async fn the_lag_of_a_group_that_the_coordinator_assigns_is_told_too() {
+    const MEMBER: &str = "5f0a1a5c-5d0b-4f53-8f0e-0d5f1a2b3c4d";
+    let broker = Broker::with(&[METRICS]).await;
+    let mut connection = broker.connect().await;
+    connection.create_topic("t", 1, &[]).await;
+    connection.produce("t", 0, batch(&["a", "b", "c"])).await;
+    let find = FindCoordinatorRequest { coordinator_keys: vec!["modern".into()], ..Default::default() };
+    connection.call(4, &find).await;
+    let join = ConsumerGroupHeartbeatRequest {
+        group_id: "modern".into(),
+        member_id: MEMBER.into(),
+        rebalance_timeout_ms: 60_000,
+        subscribed_topic_names: Some(vec!["t".into()]),
+        topic_partitions: Some(Vec::new()),
+        ..Default::default()
+    };
+    let joined = connection.call(1, &join).await;
+    assert_eq!(joined.error_code, 0, "{joined:?}");
+    commit(&mut connection, "modern", MEMBER, joined.member_epoch, 3).await;
+    assert_eq!(lag(&broker, "modern").await, (0.0, Some(0.0)));
+}
+
+#[tokio::test]
+async fn a_group_that_is_behind_the_local_log_has_a_lag_in_seconds_all_the_same() {
+    let (broker, _archive, mut connection) = archived(&[METRICS]).await;
+    let find = FindCoordinatorRequest { coordinator_keys: vec!["g".into()], ..Default::default() };
+    connection.call(4, &find).await;
+    commit(&mut connection, "g", "", -1, 1).await;
+    let (records, seconds) = lag(&broker, "g").await;
+    assert_eq!(records, (RECORDS - 1) as f64);
     assert!(seconds.is_some_and(|seconds| seconds > 1e6), "{seconds:?}");
+}
+
+#[tokio::test]
+async fn the_cleaner_tells_what_it_does() {
+    let broker = Broker::with(&[METRICS, "log.cleaner.backoff.ms=10"]).await;
+    let told = async {
+        loop {
+            let (_, metrics) = get(&broker, "/metrics").await;
+            if value(&metrics, "kafka_log_logcleanermanager_time_since_last_run_ms") > Some(0.0) {
+                return metrics;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let metrics = tokio::time::timeout(PATIENCE, told).await.expect("the cleaner looks for work");
+    for series in [
+        "logcleaner_cleaner_recopy_percent",
+        "logcleaner_max_clean_time_secs",
+        "logcleaner_max_buffer_utilization_percent",
+        "logcleaner_max_compaction_delay_secs",
+        "logcleaner_deadthreadcount",
+        "logcleanermanager_max_dirty_percent",
+    ] {
+        assert_eq!(value(&metrics, &format!("kafka_log_{series}")), Some(0.0), "{series}");
+    }
+    let dir = broker.dir.path().display();
+    let series =
+        format!("kafka_log_logcleanermanager_uncleanable_partitions_count{{logdirectory=\"{dir}\"}}");
+    assert_eq!(value(&metrics, &series), Some(0.0), "{metrics}");
 }
 
 async fn subscribe(connection: &mut Connection, settings: &[(&'static str, &'static str)]) {

@@ -10,6 +10,7 @@ use strata_types::ErrorCode;
 use tokio::time::timeout;
 
 use crate::operations::set_quota;
+use crate::share::{self, Member, acquired};
 use crate::support::{Broker, Connection, batch, create_topic, fetch, produce};
 
 /// Rates are measured over one second at least, so that a test need not wait for long.
@@ -77,6 +78,38 @@ async fn processor_time_is_charged_to_every_kind_of_request() {
     let ask = MetadataRequest { topics: None, ..Default::default() };
     let throttle = connection.call(12, &ask).await.throttle_time_ms;
     assert!((1..=1000).contains(&throttle), "no longer than a sample: {throttle}");
+}
+
+#[tokio::test]
+async fn a_fetch_over_the_quota_of_processor_time_gets_nothing_yet() {
+    let broker = Broker::with(SHORT_WINDOW).await;
+    let (mut admin, mut consumer) = (broker.connect().await, broker.connect().await);
+    admin.create_topic("t", 1, &[]).await;
+    admin.produce("t", 0, batch(&["x"])).await;
+    assert_eq!(set_quota(&mut admin, EVERYBODY, "request_percentage", Some(0.000_01)).await, 0);
+    let response = consumer.call(12, &fetch("t", 0, 0, 0)).await;
+    assert!(response.throttle_time_ms > 0 && response.responses.is_empty(), "{response:?}");
+    // The administrator is over its quota as well, and waits for its turn.
+    assert_eq!(set_quota(&mut admin, EVERYBODY, "request_percentage", None).await, 0);
+    let response = consumer.call(12, &fetch("t", 0, 0, 0)).await;
+    assert_eq!((response.throttle_time_ms, response.responses.len()), (0, 1));
+}
+
+#[tokio::test]
+async fn a_share_member_over_its_quota_rests_with_what_it_has_acquired() {
+    let broker = Broker::with(SHORT_WINDOW).await;
+    let (topic_id, mut connection) = share::topic(&broker, &[]).await;
+    connection.produce("t", 0, batch(&[&"x".repeat(5_000)])).await;
+    assert_eq!(set_quota(&mut connection, EVERYBODY, "consumer_byte_rate", Some(4_000.0)).await, 0);
+    let mut member = Member::new(&broker, topic_id).await;
+    let response = member.fetch(0, &[]).await;
+    let (answered, throttle) = (Instant::now(), response.throttle_time_ms);
+    assert!(throttle > 0, "{response:?}");
+    assert_eq!(acquired(&response), [(0, 0, 1)], "it would count as a delivery that never came");
+    let ask = MetadataRequest { topics: Some(Vec::new()), ..Default::default() };
+    member.connection.call(12, &ask).await;
+    let rested = answered.elapsed().as_millis() as i32;
+    assert!(rested + 50 >= throttle, "answered after {rested} ms of {throttle}");
 }
 
 #[tokio::test]

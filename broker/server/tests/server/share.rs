@@ -17,24 +17,24 @@ use uuid::Uuid;
 
 use crate::support::{Broker, Connection, batch, batch_with};
 
-const ACCEPT: i8 = 1;
-const RELEASE: i8 = 2;
-const REJECT: i8 = 3;
+pub(super) const ACCEPT: i8 = 1;
+pub(super) const RELEASE: i8 = 2;
+pub(super) const REJECT: i8 = 3;
 
 /// A member with a connection of its own.
-struct Member {
-    connection: Connection,
+pub(super) struct Member {
+    pub(super) connection: Connection,
     id: String,
     topic: Uuid,
     epoch: i32,
 }
 
 impl Member {
-    async fn new(broker: &Broker, topic: Uuid) -> Self {
+    pub(super) async fn new(broker: &Broker, topic: Uuid) -> Self {
         Self { connection: broker.connect().await, id: Uuid::new_v4().to_string(), topic, epoch: 0 }
     }
 
-    fn request(&self, max_wait_ms: i32, said: &[(i64, i64, i8)]) -> ShareFetchRequest {
+    pub(super) fn request(&self, max_wait_ms: i32, said: &[(i64, i64, i8)]) -> ShareFetchRequest {
         let acknowledgement_batches = said
             .iter()
             .map(|&(first_offset, last_offset, kind)| AcknowledgementBatch {
@@ -73,12 +73,12 @@ impl Member {
     }
 
     /// Fetches, and says something of earlier records.
-    async fn fetch(&mut self, max_wait_ms: i32, said: &[(i64, i64, i8)]) -> ShareFetchResponse {
+    pub(super) async fn fetch(&mut self, max_wait_ms: i32, said: &[(i64, i64, i8)]) -> ShareFetchResponse {
         self.send(max_wait_ms, said).await;
         self.receive().await
     }
 
-    async fn acknowledge(&mut self, first_offset: i64, last_offset: i64, kind: i8) -> i16 {
+    pub(super) async fn acknowledge(&mut self, first_offset: i64, last_offset: i64, kind: i8) -> i16 {
         let batch = share_acknowledge_request::AcknowledgementBatch {
             first_offset,
             last_offset,
@@ -109,7 +109,7 @@ impl Member {
 }
 
 /// First and last offset and delivery count of what was acquired, with the values of the records.
-fn acquired(response: &ShareFetchResponse) -> Vec<(i64, i64, i16)> {
+pub(super) fn acquired(response: &ShareFetchResponse) -> Vec<(i64, i64, i16)> {
     let Some(data) = partition(response) else { return Vec::new() };
     assert_eq!((data.error_code, data.acknowledge_error_code), (0, 0));
     let ranges: Vec<_> =
@@ -129,9 +129,15 @@ fn partition(response: &ShareFetchResponse) -> Option<&Fetched> {
 }
 
 /// A topic with one partition, whose share state for group `g` starts at 0.
-async fn topic(broker: &Broker, configs: &[(&str, &str)]) -> (Uuid, Connection) {
+pub(super) async fn topic(broker: &Broker, configs: &[(&str, &str)]) -> (Uuid, Connection) {
     let mut connection = broker.connect().await;
     let topic_id = connection.create_topic("t", 1, configs).await;
+    initialize(&mut connection, topic_id).await;
+    (topic_id, connection)
+}
+
+/// The group's share state of the topic's partition starts at 0.
+pub(super) async fn initialize(connection: &mut Connection, topic_id: Uuid) {
     let partitions =
         vec![PartitionData { partition: 0, state_epoch: 1, start_offset: 0, ..Default::default() }];
     let request = InitializeShareGroupStateRequest {
@@ -141,7 +147,6 @@ async fn topic(broker: &Broker, configs: &[(&str, &str)]) -> (Uuid, Connection) 
     };
     let response = connection.call(0, &request).await;
     assert_eq!(response.results[0].partitions[0].error_code, 0, "{response:?}");
-    (topic_id, connection)
 }
 
 async fn summary(connection: &mut Connection, topic_id: Uuid) -> (i64, i32) {

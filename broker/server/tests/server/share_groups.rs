@@ -109,7 +109,7 @@ async fn offsets(connection: &mut Connection) -> Vec<(String, i64, i64)> {
     partitions.collect()
 }
 
-async fn set(connection: &mut Connection, name: &str, value: &str) {
+pub(super) async fn set(connection: &mut Connection, name: &str, value: &str) {
     let config = AlterableConfig { name: name.into(), value: Some(value.into()), ..Default::default() };
     let resource = AlterConfigsResource {
         resource_type: 32,

@@ -10,6 +10,7 @@ use strata_log::RemoteLog;
 use strata_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use strata_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use strata_protocol::messages::fetch_response::PartitionData;
+use strata_protocol::messages::metadata_request::MetadataRequestTopic;
 use strata_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use strata_protocol::messages::produce_response::PartitionProduceResponse;
 use strata_protocol::messages::{
@@ -46,8 +47,12 @@ impl Broker {
     }
 
     pub(crate) async fn with_archive(archive: Arc<dyn RemoteLog>) -> Self {
+        Self::with_archive_and(archive, &[]).await
+    }
+
+    pub(crate) async fn with_archive_and(archive: Arc<dyn RemoteLog>, settings: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let server = Server::start(config(dir.path(), &[]), Some(archive)).await.unwrap();
+        let server = Server::start(config(dir.path(), settings), Some(archive)).await.unwrap();
         Self { server, dir }
     }
 
@@ -155,6 +160,14 @@ impl Connection {
     pub(crate) async fn fetch(&mut self, topic: &str, partition: i32, from: i64) -> PartitionData {
         let response = self.call(12, &fetch(topic, partition, from, 0)).await;
         only_partition(response)
+    }
+
+    /// The id of a topic that is there.
+    pub(crate) async fn topic_id(&mut self, name: &str) -> Uuid {
+        let topics = vec![MetadataRequestTopic { name: Some(name.into()), ..Default::default() }];
+        let response = self.call(12, &MetadataRequest { topics: Some(topics), ..Default::default() }).await;
+        assert_eq!(response.topics[0].error_code, 0);
+        response.topics[0].topic_id
     }
 
     pub(crate) async fn topic_names(&mut self) -> Vec<String> {

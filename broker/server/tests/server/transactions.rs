@@ -19,7 +19,7 @@ const ID: &str = "tx";
 
 /// A producer with the transactional id.
 #[derive(Clone, Copy)]
-struct Producer {
+pub(super) struct Producer {
     id: i64,
     epoch: i16,
     sequence: i32,
@@ -42,7 +42,7 @@ async fn init(connection: &mut Connection) -> Producer {
 }
 
 /// A connection to a broker with a topic of one partition and a coordinator, and a producer.
-async fn start(broker: &Broker) -> (Connection, Producer) {
+pub(super) async fn start(broker: &Broker) -> (Connection, Producer) {
     let mut connection = broker.connect().await;
     connection.create_topic("t", 1, &[]).await;
     for (key_type, key) in [(0, "g"), (1, ID)] {
@@ -65,7 +65,7 @@ impl Producer {
         batch_with(&[value], options, 0)
     }
 
-    async fn send(&mut self, connection: &mut Connection, version: i16, value: &str) -> i16 {
+    pub(super) async fn send(&mut self, connection: &mut Connection, version: i16, value: &str) -> i16 {
         let mut request = produce("t", 0, -1, self.batch(value));
         request.transactional_id = Some(ID.into());
         let answer = connection.call(version, &request).await;
@@ -97,7 +97,7 @@ impl Producer {
         }
     }
 
-    async fn end(&mut self, connection: &mut Connection, version: i16, committed: bool) -> i16 {
+    pub(super) async fn end(&mut self, connection: &mut Connection, version: i16, committed: bool) -> i16 {
         let request = EndTxnRequest {
             transactional_id: ID.into(),
             producer_id: self.id,
@@ -114,7 +114,7 @@ impl Producer {
 }
 
 /// What a reader of committed records sees, once nothing of the partition is undecided.
-async fn committed(connection: &mut Connection) -> Vec<String> {
+pub(super) async fn committed(connection: &mut Connection) -> Vec<String> {
     let ends = |level| ListOffsetsRequest {
         replica_id: -1,
         isolation_level: level,
