@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use strata_types::{TimestampMs, TopicId, TopicPartition};
@@ -13,10 +14,15 @@ use crate::{
     Log, LogConfig, LogListener, LogManager, LogManagerOptions, RecoveryReport, StorageError, Times,
 };
 
+/// For how long a full folder is not told of again.
+const FULL_QUIET: Duration = Duration::from_secs(10);
+
 /// A data folder's state, which its logs share.
 pub(crate) struct Folder {
     path: PathBuf,
     failed: OnceLock<Arc<StorageError>>,
+    /// When it was last said that the disk is full.
+    full_since: Mutex<Option<Instant>>,
     /// The listener knows the logs, and they know the folder: nobody must keep all of them alive.
     listener: Option<Weak<dyn LogListener>>,
 }
@@ -24,11 +30,25 @@ pub(crate) struct Folder {
 impl Folder {
     pub(crate) fn new(path: &Path, listener: Option<&Arc<dyn LogListener>>) -> Arc<Self> {
         let listener = listener.map(Arc::downgrade);
-        Arc::new(Self { path: path.to_path_buf(), failed: OnceLock::new(), listener })
+        Arc::new(Self {
+            path: path.to_path_buf(),
+            failed: OnceLock::new(),
+            full_since: Mutex::default(),
+            listener,
+        })
     }
 
     pub(crate) fn failed(&self) -> Option<&Arc<StorageError>> {
         self.failed.get()
+    }
+
+    /// The disk is full. The folder stays: what is there can be read, and room may come by retention.
+    pub(crate) fn tell_full(&self, error: &StorageError) {
+        let mut told = self.full_since.lock();
+        if told.is_none_or(|told| told.elapsed() >= FULL_QUIET) {
+            *told = Some(Instant::now());
+            tracing::error!(dir = %self.path.display(), %error, "the log directory is full: it takes no records until there is room");
+        }
     }
 
     /// Takes the folder offline.
@@ -188,7 +208,7 @@ impl LogDirs {
         all
     }
 
-    /// The partition's log, made now if there is none, where there are fewest. A folder where it cannot be made is offline from then on.
+    /// The partition's log, made now if there is none, where there are fewest. A folder whose disk fails is offline from then on, a full one is passed over.
     pub fn get_or_create(
         &self,
         partition: &TopicPartition,
@@ -202,11 +222,18 @@ impl LogDirs {
             return Ok((log, manager));
         }
         let mut last = StorageError::Closed;
-        while let Some(manager) = self.online().min_by_key(|manager| manager.logs_len()) {
+        let mut folders: Vec<_> = self.online().collect();
+        folders.sort_by_key(|manager| manager.logs_len());
+        for manager in folders {
             match manager.get_or_create(partition, topic_id, config.clone(), now) {
                 Ok(log) => return Ok((log, manager.clone())),
                 Err(error) if error.is_disk_failure() => {
                     manager.fail(&error);
+                    last = error;
+                }
+                // There may be room elsewhere.
+                Err(error) if error.is_disk_full() => {
+                    manager.tell_full(&error);
                     last = error;
                 }
                 Err(error) => return Err(error),

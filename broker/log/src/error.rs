@@ -34,10 +34,12 @@ impl StorageError {
 
     /// Whether the disk itself has failed. A full one has not: what is on it is whole, and room may come.
     pub(crate) fn is_disk_failure(&self) -> bool {
-        let full = |source: &io::Error| {
-            matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-        };
-        matches!(self, Self::Io { source, .. } if !full(source))
+        matches!(self, Self::Io { .. }) && !self.is_disk_full()
+    }
+
+    pub(crate) fn is_disk_full(&self) -> bool {
+        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+        matches!(self, Self::Io { source, .. } if full.contains(&source.kind()))
     }
 
     pub const fn error_code(&self) -> ErrorCode {

@@ -117,6 +117,10 @@ impl LogManager {
         self.0.folder.fail(error);
     }
 
+    pub(crate) fn tell_full(&self, error: &StorageError) {
+        self.0.folder.tell_full(error);
+    }
+
     pub(crate) fn logs_len(&self) -> usize {
         self.0.logs.read().len()
     }
@@ -165,8 +169,9 @@ impl LogManager {
             }
             return Ok(log.clone());
         }
-        let log = Log::open(LogOptions {
-            dir: self.0.dir.join(partition.to_string()),
+        let dir = self.0.dir.join(partition.to_string());
+        let opened = Log::open(LogOptions {
+            dir: dir.clone(),
             partition: partition.clone(),
             topic_id,
             config,
@@ -174,6 +179,14 @@ impl LogManager {
             recovery: Recovery::default(),
             folder: self.0.folder.clone(),
             now,
+        });
+        let log = opened.inspect_err(|error| {
+            // The log may find room in another folder; half of one here must not be taken for it.
+            if error.is_disk_full()
+                && let Err(error) = disk::remove_folder(&dir)
+            {
+                tracing::warn!("a log for which there was no room leaves a folder behind: {error}");
+            }
         })?;
         logs.insert(partition.clone(), log.clone());
         Ok(log)

@@ -2,13 +2,13 @@
 
 mod cluster;
 
-use cluster::{CLUSTER, Cluster};
+use cluster::{CLUSTER, Cluster, topic};
 use strata_metadata::controller;
 use strata_protocol::messages::alter_partition_request::{BrokerState, PartitionData, TopicData};
 use strata_protocol::messages::elect_leaders_request::TopicPartitions;
 use strata_protocol::messages::{
-    AllocateProducerIdsRequest, AlterPartitionRequest, BrokerHeartbeatRequest, ElectLeadersRequest,
-    UnregisterBrokerRequest,
+    AllocateProducerIdsRequest, AlterPartitionRequest, BrokerHeartbeatRequest, CreateTopicsRequest,
+    ElectLeadersRequest, UnregisterBrokerRequest,
 };
 use strata_types::{ErrorCode, LeaderEpoch};
 
@@ -275,4 +275,39 @@ fn an_unclean_election_is_the_last_resort() {
     assert_eq!((partition.leader, &partition.isr[..], partition.recovering), (Some(1), &[1][..], true));
     let response = cluster.commit(controller::elect_leaders(&cluster.image, &request));
     assert!(response.replica_election_results[0].partition_result.is_empty(), "what has a leader needs none");
+}
+
+#[test]
+fn a_partition_whose_log_is_lost_is_led_by_another_replica_or_by_nobody() {
+    let mut cluster = Cluster::of(2);
+    cluster.create_topics(&CreateTopicsRequest {
+        topics: vec![topic("a", 1, 1), topic("b", 2, 2)],
+        ..Default::default()
+    });
+    let led = |cluster: &Cluster, name: &str, index: usize| {
+        let state = &cluster.image.topic(name).expect("there").partitions[index];
+        (state.leader, state.isr.clone(), cluster.image.offline_replicas(state))
+    };
+    let alone = led(&cluster, "a", 0).0.expect("a leader");
+    let ids: Vec<_> = ["a", "b"].map(|name| cluster.image.topic(name).expect("there").id).into();
+    let lost = [(ids[0], 0), (ids[1], 0), (ids[1], 1), (ids[1], 9)];
+    cluster.commit(controller::logs_lost(&cluster.image, alone, &lost));
+    // The only replica stays in the ISR: its log may come back.
+    assert_eq!(led(&cluster, "a", 0), (None, vec![alone], vec![alone]));
+    let other = 3 - alone;
+    for index in 0..2 {
+        assert_eq!(led(&cluster, "b", index), (Some(other), vec![other], vec![alone]));
+    }
+    assert!(controller::logs_lost(&cluster.image, alone, &lost).0.is_empty(), "it is known");
+    // Nobody makes a replica the leader that has no log, not even uncleanly.
+    let partitions = vec![TopicPartitions { topic: "a".into(), partitions: vec![0], ..Default::default() }];
+    let unclean =
+        ElectLeadersRequest { election_type: 1, topic_partitions: Some(partitions), ..Default::default() };
+    cluster.commit(controller::elect_leaders(&cluster.image, &unclean));
+    assert_eq!(led(&cluster, "a", 0).0, None);
+
+    cluster.register(alone);
+    cluster.heartbeat(alone, false, false);
+    assert_eq!(led(&cluster, "a", 0), (Some(alone), vec![alone], vec![]));
+    assert_eq!(led(&cluster, "b", 0), (Some(other), vec![other], vec![]));
 }

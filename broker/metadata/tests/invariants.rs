@@ -25,6 +25,7 @@ enum Step {
     Heartbeat { broker: i32, want_fence: bool, want_shut_down: bool },
     Unregister { broker: i32 },
     Elect { unclean: bool },
+    Lose { broker: i32 },
     ProducerIds { broker: i32 },
 }
 
@@ -42,6 +43,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(broker, want_fence, want_shut_down)| Step::Heartbeat { broker, want_fence, want_shut_down }),
         1 => broker.clone().prop_map(|broker| Step::Unregister { broker }),
         1 => any::<bool>().prop_map(|unclean| Step::Elect { unclean }),
+        1 => broker.clone().prop_map(|broker| Step::Lose { broker }),
         1 => broker.prop_map(|broker| Step::ProducerIds { broker }),
     ];
     prop::collection::vec(step, 0..40)
@@ -53,6 +55,14 @@ fn name_of(name: u8) -> String {
 
 fn play(cluster: &mut Cluster, step: &Step) {
     match *step {
+        Step::Lose { broker } => {
+            let lost: Vec<_> = cluster
+                .image
+                .topics()
+                .flat_map(|topic| topic.partitions().map(|(index, _)| (topic.id, index)))
+                .collect();
+            cluster.commit(controller::logs_lost(&cluster.image, broker, &lost));
+        }
         Step::Create { name, partitions, factor } => {
             let topics = vec![topic(&name_of(name), partitions, factor)];
             cluster.create_topics(&CreateTopicsRequest { topics, ..Default::default() });
@@ -132,6 +142,7 @@ fn check(image: &Image) {
                     partition.isr.contains(&leader) && image.is_active(leader),
                     "a leader is in sync and active"
                 );
+                assert!(!partition.is_lost(leader), "and has its log");
             }
             let inactive = partition.isr.iter().filter(|&&node| !image.is_active(node)).count();
             assert!(

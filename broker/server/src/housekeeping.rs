@@ -20,6 +20,8 @@ use crate::share;
 const TIDY_INTERVAL: Duration = Duration::from_secs(10);
 /// How exact `flush.ms` is.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
+/// How soon a controller that could not be reached is asked again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// Intervals longer than this are never reached by a broker that is restarted now and then; the timer cannot hold more.
 const INTERVAL_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -27,6 +29,7 @@ const INTERVAL_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 pub(crate) fn start(broker: &Arc<Broker>, image: Arc<Image>) {
     let settings = &broker.config.settings;
     broker.tasks.spawn(follow(broker.clone(), image));
+    broker.tasks.spawn(tell_of_lost_logs(broker.clone()));
     // One pass writes all checkpoints, so the more frequent of Kafka's intervals counts.
     let checkpoint =
         settings.high_watermark_checkpoint_interval.min(settings.flush_offset_checkpoint_interval);
@@ -52,6 +55,27 @@ pub(crate) fn start(broker: &Arc<Broker>, image: Arc<Image>) {
             enforce_retention(&broker, &partition).await;
         }
     });
+}
+
+/// Has the controller know which logs cannot be used, so that clients learn that nobody leads these partitions.
+async fn tell_of_lost_logs(broker: Arc<Broker>) {
+    let stopping = broker.stopping.clone();
+    while stopping.run_until_cancelled(broker.partitions.lost.notified()).await.is_some() {
+        loop {
+            let lost = broker.partitions.lost(&broker.image());
+            if lost.is_empty() {
+                break;
+            }
+            tracing::warn!(partitions = lost.len(), "partitions whose logs are offline have no leader");
+            let told = broker.decide(|image| controller::logs_lost(image, broker.node_id, &lost)).await;
+            // Without a controller there is nobody to tell; there will be one again.
+            if told.is_err()
+                && stopping.run_until_cancelled(tokio::time::sleep(RETRY_INTERVAL)).await.is_none()
+            {
+                return;
+            }
+        }
+    }
 }
 
 /// Removes the delegation tokens that have expired. Until then they are only no longer taken.

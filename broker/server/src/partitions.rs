@@ -46,6 +46,8 @@ pub(crate) struct Partitions {
     followed: watch::Sender<Offset>,
     /// The first reason why the log directory cannot go on.
     failed: watch::Sender<Option<String>>,
+    /// Told when logs have become unusable: the controller is to know.
+    pub lost: Notify,
 }
 
 impl Partitions {
@@ -58,6 +60,7 @@ impl Partitions {
             changed: Arc::default(),
             followed: watch::Sender::new(Offset::ZERO),
             failed: watch::Sender::new(None),
+            lost: Notify::new(),
         })
     }
 
@@ -98,6 +101,20 @@ impl Partitions {
     pub(crate) fn all(&self) -> Vec<Arc<Partition>> {
         let registry = self.registry.read();
         registry.by_id.values().flat_map(|topic| topic.partitions.iter().flatten().cloned()).collect()
+    }
+
+    /// The partitions whose logs cannot be used, and of which the controller does not know that yet.
+    pub(crate) fn lost(&self, image: &Image) -> Vec<(TopicId, PartitionId)> {
+        let registry = self.registry.read();
+        let lost = registry.by_id.values().flat_map(|topic| {
+            let known = image.topic_by_id(topic.id);
+            let states = known.into_iter().flat_map(|topic| topic.partitions());
+            let is_lost = |index: PartitionId| topic.is_offline(index);
+            states
+                .filter(move |(index, state)| is_lost(*index) && !state.is_lost(self.node_id))
+                .map(|(index, _)| (topic.id, index))
+        });
+        lost.collect()
     }
 
     /// Has logs flushed whose `flush.ms` is over. Looks at them only if a topic has that setting.
@@ -184,6 +201,9 @@ impl Partitions {
         let partitions = topic.partitions.iter().zip(0..).map(|(state, index)| {
             let ours = before.as_ref().and_then(|before| before.partitions.get(index as usize)?.clone());
             if state.leader != Some(self.node_id) {
+                if ours.is_none() && state.is_lost(self.node_id) {
+                    offline.insert(index);
+                }
                 return ours;
             }
             match ours {
@@ -212,7 +232,12 @@ impl Partitions {
         let local = Arc::new(LocalTopic { id: topic.id, name: topic.name.clone(), partitions, offline });
         let mut registry = self.registry.write();
         registry.by_name.insert(local.name.clone(), local.clone());
+        let is_any_lost = !local.offline.is_empty();
         registry.by_id.insert(local.id, local);
+        drop(registry);
+        if is_any_lost {
+            self.lost.notify_one();
+        }
     }
 
     /// Takes up a partition's log; `is_new` says that there cannot be one yet. One that is not found may be on a directory
@@ -243,6 +268,7 @@ impl Partitions {
         if self.manager().is_some_and(|dirs| !dirs.can_go_on()) {
             self.end(&format!("the log of {partition} is offline: {error}"));
         }
+        self.lost.notify_one();
     }
 
     /// The broker cannot go on.
@@ -300,6 +326,11 @@ impl Partitions {
 }
 
 impl LocalTopic {
+    fn is_offline(&self, partition: PartitionId) -> bool {
+        let opened = usize::try_from(partition).ok().and_then(|index| self.partitions.get(index)?.as_ref());
+        self.offline.contains(&partition) || opened.is_some_and(|opened| opened.log.offline().is_some())
+    }
+
     fn partition(&self, partition: PartitionId) -> Result<Arc<Partition>, ErrorCode> {
         let index = usize::try_from(partition).map_err(|_| ErrorCode::UnknownTopicOrPartition)?;
         let partition = self.partitions.get(index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
@@ -328,6 +359,7 @@ impl LogListener for Partitions {
         if self.manager().is_some_and(|dirs| !dirs.can_go_on()) {
             self.end(&format!("the log directory {} is offline: {error}", dir.display()));
         }
+        self.lost.notify_one();
         // Who waits for these logs waits in vain.
         let partitions = self.all();
         partitions.iter().filter(|partition| partition.log.offline().is_some()).for_each(|one| one.wake());

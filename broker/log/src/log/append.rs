@@ -68,10 +68,10 @@ impl Log {
         txn: TxnCheck,
     ) -> Result<Appended, AppendError> {
         let appended = self.append_to_disk(records, leader_epoch, now, origin, txn);
-        if let Err(AppendError::Storage(error)) = &appended
-            && error.is_disk_failure()
-        {
-            self.go_offline(error);
+        match &appended {
+            Err(AppendError::Storage(error)) if error.is_disk_failure() => self.go_offline(error),
+            Err(AppendError::Storage(error)) if error.is_disk_full() => self.folder.tell_full(error),
+            _ => {}
         }
         appended
     }

@@ -117,6 +117,23 @@ fn a_disk_that_fails_under_an_append_takes_its_folder_offline_a_full_one_does_no
 }
 
 #[test]
+fn new_logs_pass_a_full_folder_over_and_leave_nothing_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (dirs, told) = try_open(dir.path());
+    let dirs = dirs.unwrap();
+    {
+        let _fault = faults::inject("replace", "/a/");
+        assert!((0..3).all(|at| is_in(dir.path(), "b", &log_of(&dirs, at))));
+        assert!(!dir.path().join("a/orders-0").exists());
+    }
+    assert!(told.try_recv().is_err() && dirs.can_go_on(), "a full disk has not failed");
+    assert!(is_in(dir.path(), "a", &log_of(&dirs, 3)), "there is room again");
+    let _fault = faults::inject("replace", "");
+    let refused = dirs.get_or_create(&number(4), topic_id(), Arc::new(small()), 0);
+    assert!(refused.err().is_some_and(|error| error.is_disk_full()));
+}
+
+#[test]
 fn a_folder_that_cannot_be_opened_is_offline_the_first_one_is_needed() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("b"), b"no folder").unwrap();

@@ -49,6 +49,7 @@ pub use delegation_tokens::{
 };
 pub use delete_topics::delete_topics;
 pub use elect_leaders::elect_leaders;
+pub use election::logs_lost;
 pub use incremental_alter_configs::incremental_alter_configs;
 pub use register_broker::register_broker;
 pub use scram::{

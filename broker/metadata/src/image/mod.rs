@@ -22,7 +22,9 @@ pub use broker::{Broker, BrokerFeature, Endpoint};
 pub use config::{ConfigMap, ConfigResource, UnknownResource};
 pub use credentials::{DelegationToken, ScramCredential, ScramMechanism};
 pub use quota::{NoQuotaEntity, QuotaEntity, QuotaMap, QuotaName};
-pub(crate) use topic::{NO_LEADER, NO_LEADER_CHANGE, NO_RECOVERY_CHANGE, RECOVERED, RECOVERING};
+pub(crate) use topic::{
+    LOST_DIRECTORY, NO_LEADER, NO_LEADER_CHANGE, NO_RECOVERY_CHANGE, RECOVERED, RECOVERING,
+};
 pub use topic::{Partition, Topic};
 
 use crate::MetadataRecord;
@@ -124,6 +126,13 @@ impl Image {
     /// Whether this broker may lead partitions now.
     pub fn is_active(&self, id: NodeId) -> bool {
         self.broker(id).is_some_and(|broker| broker.is_active())
+    }
+
+    /// The replicas of a partition that cannot serve it: their brokers are not there, or their logs.
+    pub fn offline_replicas(&self, partition: &Partition) -> Vec<NodeId> {
+        let is_there = |node: &NodeId| self.broker(*node).is_some_and(|broker| !broker.fenced);
+        let replicas = partition.replicas.iter().copied();
+        replicas.filter(|node| !is_there(node) || partition.is_lost(*node)).collect()
     }
 
     /// What is set on a resource; empty where nothing is.

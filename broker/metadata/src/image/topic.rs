@@ -8,6 +8,8 @@ use uuid::Uuid;
 pub(crate) const NO_LEADER: i32 = -1;
 /// `leader` in a change record: as before, and so is the leader epoch.
 pub(crate) const NO_LEADER_CHANGE: i32 = -2;
+/// Kafka's id for the directory of a replica whose directory has failed (KIP-858).
+pub(crate) const LOST_DIRECTORY: Uuid = Uuid::from_u128(1);
 /// `leader_recovery_state`: the leader has all that was committed.
 pub(crate) const RECOVERED: i8 = 0;
 /// `leader_recovery_state`: the leader was elected uncleanly and is still making up for it (KIP-704).
@@ -154,6 +156,17 @@ impl Partition {
             last_known_elr: (!self.last_known_elr.is_empty()).then(|| self.last_known_elr.clone()),
             ..Default::default()
         }
+    }
+
+    /// Whether a replica's log cannot be used: it is in a directory that has failed.
+    pub fn is_lost(&self, replica: NodeId) -> bool {
+        self.directory(replica) == LOST_DIRECTORY
+    }
+
+    /// The same directories, but this one for a replica.
+    pub(crate) fn directories_with(&self, replica: NodeId, directory: Uuid) -> Vec<Uuid> {
+        let each = self.replicas.iter().zip(&self.directories);
+        each.map(|(&node, &known)| if node == replica { directory } else { known }).collect()
     }
 
     /// The log directory of a replica; nil if unassigned.

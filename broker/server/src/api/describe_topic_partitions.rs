@@ -5,7 +5,7 @@
 
 use std::ops::RangeInclusive;
 
-use strata_metadata::Topic;
+use strata_metadata::{Image, Topic};
 use strata_protocol::Str;
 use strata_protocol::messages::describe_topic_partitions_response::{
     Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
@@ -67,7 +67,7 @@ impl Handler for DescribeTopicPartitions {
             }
             let end = topic.partitions.len().min(first + left);
             left -= end - first;
-            response.topics.push(describe(topic, first..end, operations));
+            response.topics.push(describe(&image, topic, first..end, operations));
             if end < topic.partitions.len() {
                 response.next_cursor = Some(cursor(name, end));
                 break;
@@ -92,6 +92,7 @@ fn missing(name: Str, code: ErrorCode) -> DescribeTopicPartitionsResponseTopic {
 }
 
 fn describe(
+    image: &Image,
     topic: &Topic,
     range: std::ops::Range<usize>,
     operations: i32,
@@ -105,6 +106,7 @@ fn describe(
             leader_epoch: state.leader_epoch.0,
             replica_nodes: state.replicas.clone(),
             isr_nodes: state.isr.clone(),
+            offline_replicas: image.offline_replicas(state),
             eligible_leader_replicas: Some(Vec::new()),
             last_known_elr: Some(Vec::new()),
             ..Default::default()

@@ -49,7 +49,7 @@ impl Handler for Metadata {
             _ => {
                 let sees = |name: &str| access.sees(Operation::Describe, Resource::Topic(name));
                 let seen = image.topics().filter(|topic| sees(topic.name.as_str()));
-                seen.map(|topic| describe(topic, operations(topic.name.as_str()))).collect()
+                seen.map(|topic| describe(&image, topic, operations(topic.name.as_str()))).collect()
             }
         };
         let brokers = image.brokers().filter(|broker| !broker.fenced).filter_map(|known| {
@@ -142,7 +142,7 @@ fn find(
         return missing(asked.name, asked.topic_id, code, version);
     }
     if let Some(topic) = found.filter(|topic| !by_id || allowed(topic.name.as_str())) {
-        return describe(topic, operations(topic.name.as_str()));
+        return describe(image, topic, operations(topic.name.as_str()));
     }
     let code = match &asked.name {
         _ if by_id => ErrorCode::UnknownTopicId,
@@ -166,7 +166,7 @@ fn missing(name: Option<Str>, topic_id: Uuid, code: ErrorCode, version: i16) -> 
     }
 }
 
-fn describe(topic: &Topic, operations: i32) -> MetadataResponseTopic {
+fn describe(image: &Image, topic: &Topic, operations: i32) -> MetadataResponseTopic {
     let partitions =
         topic.partitions.iter().zip(0..).map(|(state, partition_index)| MetadataResponsePartition {
             error_code: state.leader.map_or(ErrorCode::LeaderNotAvailable, |_| ErrorCode::None).into(),
@@ -175,6 +175,7 @@ fn describe(topic: &Topic, operations: i32) -> MetadataResponseTopic {
             leader_epoch: state.leader_epoch.0,
             replica_nodes: state.replicas.clone(),
             isr_nodes: state.isr.clone(),
+            offline_replicas: image.offline_replicas(state),
             ..Default::default()
         });
     MetadataResponseTopic {

@@ -235,6 +235,9 @@ fn logs(broker: &Broker, partitions: &[Arc<Partition>], out: &mut Out<'_>) -> fm
             [(Labels::new(), logs.flush_times())],
         )?;
     }
+    let dirs = broker.partitions.manager().map(|logs| logs.describe()).unwrap_or_default();
+    let failed = dirs.iter().filter(|dir| dir.failed.is_some()).count();
+    out.one("kafka_log_logmanager_offlinelogdirectorycount", "Log directories that have failed", failed)?;
     let Some(remote) = &broker.remote else { return Ok(()) };
     let archived: Vec<_> = some()
         .filter(|partition| partition.log.config().remote_storage_enable)
@@ -250,10 +253,11 @@ fn logs(broker: &Broker, partitions: &[Arc<Partition>], out: &mut Out<'_>) -> fm
 
 fn cluster(broker: &Broker, led: &[Arc<Partition>], out: &mut Out<'_>) -> fmt::Result {
     let image = broker.image();
-    let (mut partitions, mut offline, mut short, mut below_min) = (0, 0, 0, 0);
+    let (mut partitions, mut offline, mut short, mut below_min, mut lost) = (0, 0, 0, 0, 0);
     for state in image.topics().flat_map(|topic| &topic.partitions) {
         partitions += 1;
         offline += usize::from(state.leader.is_none());
+        lost += usize::from(state.is_lost(broker.node_id));
         short += usize::from(state.isr.len() < state.replicas.len());
     }
     below_min += led.iter().filter(|partition| partition.check_min_isr().is_err()).count();
@@ -262,6 +266,7 @@ fn cluster(broker: &Broker, led: &[Arc<Partition>], out: &mut Out<'_>) -> fmt::R
     for (name, help, value) in [
         ("kafka_server_replicamanager_partitioncount", "Partitions on this broker", led.len()),
         ("kafka_server_replicamanager_leadercount", "Partitions that this broker leads", led.len()),
+        ("kafka_server_replicamanager_offlinereplicacount", "Replicas here whose logs cannot be used", lost),
         (
             "kafka_server_replicamanager_underreplicatedpartitions",
             "Partitions whose in-sync replicas are not all",

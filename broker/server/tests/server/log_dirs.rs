@@ -5,13 +5,14 @@ use std::path::Path;
 use strata_protocol::messages::alter_replica_log_dirs_request::{
     AlterReplicaLogDir, AlterReplicaLogDirTopic,
 };
+use strata_protocol::messages::metadata_request::MetadataRequestTopic;
 use strata_protocol::messages::{
-    AlterReplicaLogDirsRequest, DescribeLogDirsRequest, DescribeLogDirsResponse,
+    AlterReplicaLogDirsRequest, DescribeLogDirsRequest, DescribeLogDirsResponse, MetadataRequest,
 };
 use strata_server::Server;
 use strata_types::ErrorCode;
 
-use crate::support::{Connection, batch, start_in, values};
+use crate::support::{Connection, PATIENCE, batch, start_in, values};
 
 async fn start(dir: &Path) -> Server {
     let dirs = format!("log.dirs={0}/a,{0}/b", dir.display());
@@ -44,6 +45,31 @@ fn shown(response: &DescribeLogDirsResponse) -> Vec<(i16, Vec<i32>)> {
             .unwrap_or_default()
     };
     response.results.iter().map(|dir| (dir.error_code, partitions(dir))).collect()
+}
+
+/// Waits until clients are told that exactly these partitions of `t` have no leader and no replica that is there.
+async fn leaderless(connection: &mut Connection, expected: &[i32]) {
+    let topics = vec![MetadataRequestTopic { name: Some("t".into()), ..Default::default() }];
+    let request = MetadataRequest { topics: Some(topics), ..Default::default() };
+    let told = async {
+        loop {
+            let answer = connection.call(12, &request).await;
+            let partitions = answer.topics[0].partitions.iter();
+            let gone: Vec<_> = partitions.filter(|one| one.leader_id == -1).collect();
+            if gone.iter().map(|one| one.partition_index).eq(expected.iter().copied()) {
+                for one in gone {
+                    assert_eq!(one.error_code, ErrorCode::LeaderNotAvailable.code());
+                    assert_eq!(
+                        (&one.offline_replicas, &one.isr_nodes),
+                        (&one.replica_nodes, &one.replica_nodes)
+                    );
+                }
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, told).await.expect("clients are not told");
 }
 
 #[tokio::test]
@@ -97,6 +123,7 @@ async fn a_directory_that_fails_takes_its_partitions_with_it_and_the_broker_goes
     }
     let after = shown(&describe(&mut connection).await);
     assert_eq!(after, [(0, vec![kept]), (ErrorCode::KafkaStorageError.code(), vec![])]);
+    leaderless(&mut connection, &[lost]).await;
     // New partitions go where they can be kept.
     connection.create_topic("u", 2, &[]).await;
     for partition in 0..2 {
@@ -110,6 +137,9 @@ async fn a_directory_that_fails_takes_its_partitions_with_it_and_the_broker_goes
     let code = connection.produce("t", lost, batch(&["value"])).await.error_code;
     assert_eq!(code, ErrorCode::KafkaStorageError.code());
     assert_eq!(connection.produce("t", kept, batch(&["value"])).await.error_code, 0);
+    leaderless(&mut connection, &[lost]).await;
+    let code = connection.produce("t", lost, batch(&["value"])).await.error_code;
+    assert_eq!(code, ErrorCode::KafkaStorageError.code());
     server.shutdown().await;
 
     // Once it is back, so are they.
@@ -120,6 +150,7 @@ async fn a_directory_that_fails_takes_its_partitions_with_it_and_the_broker_goes
     let found = values(&connection.fetch("t", lost, 0).await);
     let acknowledged = codes.iter().filter(|code| **code == 0).count();
     assert_eq!(found.len(), acknowledged);
+    leaderless(&mut connection, &[]).await;
     server.shutdown().await;
 }
 
@@ -135,6 +166,6 @@ async fn without_its_first_directory_the_broker_ends() {
     for _ in 0..5 {
         connection.produce("t", first, batch(&[&filler])).await;
     }
-    let reason = tokio::time::timeout(crate::support::PATIENCE, server.failed()).await.expect("it goes on");
+    let reason = tokio::time::timeout(PATIENCE, server.failed()).await.expect("it goes on");
     assert!(reason.contains("offline"), "{reason}");
 }
