@@ -26,6 +26,7 @@ tool_class() {
     kafka-dump-log) echo org.apache.kafka.tools.DumpLogSegments ;;
     kafka-get-offsets) echo org.apache.kafka.tools.GetOffsetShell ;;
     kafka-broker-api-versions) echo org.apache.kafka.tools.BrokerApiVersionsCommand ;;
+    kafka-delegation-tokens) echo org.apache.kafka.tools.DelegationTokenCommand ;;
     kafka-client-metrics) echo org.apache.kafka.tools.ClientMetricsCommand ;;
     kafka-cluster) echo org.apache.kafka.tools.ClusterTool ;;
     kafka-features) echo org.apache.kafka.tools.FeatureCommand ;;

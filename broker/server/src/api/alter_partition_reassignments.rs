@@ -5,6 +5,12 @@
 use std::ops::RangeInclusive;
 
 use strata_metadata::controller;
+use strata_protocol::messages::alter_partition_reassignments_request::{
+    ReassignablePartition, ReassignableTopic,
+};
+use strata_protocol::messages::alter_partition_reassignments_response::{
+    ReassignablePartitionResponse, ReassignableTopicResponse,
+};
 use strata_protocol::messages::{AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse};
 use strata_types::ErrorCode;
 
@@ -21,16 +27,35 @@ impl Handler for AlterPartitionReassignments {
         cx: Context,
         request: Self::Request,
     ) -> Result<AlterPartitionReassignmentsResponse, Refusal> {
-        let refused = |code: ErrorCode| AlterPartitionReassignmentsResponse {
-            error_code: code.into(),
-            error_message: None,
-            ..Default::default()
-        };
         if !cx.allows(Operation::Alter, Resource::Cluster) {
-            return Ok(refused(ErrorCode::ClusterAuthorizationFailed));
+            return Ok(refused(&request, ErrorCode::ClusterAuthorizationFailed));
         }
         let decided =
             cx.broker.decide(|image| controller::alter_partition_reassignments(image, &request)).await;
-        Ok(decided.unwrap_or_else(refused))
+        Ok(decided.unwrap_or_else(|code| refused(&request, code)))
+    }
+}
+
+/// The code is that of the whole and of each partition: the Java client looks for it there.
+fn refused(
+    request: &AlterPartitionReassignmentsRequest,
+    code: ErrorCode,
+) -> AlterPartitionReassignmentsResponse {
+    let partition = |partition: &ReassignablePartition| ReassignablePartitionResponse {
+        partition_index: partition.partition_index,
+        error_code: code.into(),
+        error_message: None,
+        ..Default::default()
+    };
+    let topic = |topic: &ReassignableTopic| ReassignableTopicResponse {
+        name: topic.name.clone(),
+        partitions: topic.partitions.iter().map(partition).collect(),
+        ..Default::default()
+    };
+    AlterPartitionReassignmentsResponse {
+        error_code: code.into(),
+        error_message: None,
+        responses: request.topics.iter().map(topic).collect(),
+        ..Default::default()
     }
 }

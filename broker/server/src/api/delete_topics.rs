@@ -49,7 +49,7 @@ impl Handler for DeleteTopics {
 }
 
 /// Takes out what the sender may not delete, as answers. Of a topic that was named by its id, only those learn the name
-/// who may describe it.
+/// who may describe it; and that there is none, only those who may describe one of that name.
 fn take_denied(cx: &Context, request: &mut DeleteTopicsRequest) -> Vec<DeletableTopicResult> {
     let (image, access) = (cx.broker.image(), cx.access());
     let mut denied = Vec::new();
@@ -59,11 +59,14 @@ fn take_denied(cx: &Context, request: &mut DeleteTopicsRequest) -> Vec<Deletable
             None => image.topic_by_id(TopicId(topic_id)).map(|topic| Str::from(topic.name.as_str())),
         };
         let Some(known) = known else { return true };
+        let seen = access.sees(Operation::Describe, Resource::Topic(&known));
+        if seen && image.topic(&known).is_none() {
+            return true;
+        }
         let allowed = access.check(Operation::Delete, Resource::Topic(&known));
         if let Err(code) = allowed {
-            let named = name.is_some() || access.sees(Operation::Describe, Resource::Topic(&known));
             denied.push(DeletableTopicResult {
-                name: named.then_some(known),
+                name: (name.is_some() || seen).then_some(known),
                 topic_id,
                 error_code: code.into(),
                 error_message: message(super::denial(code)),

@@ -1,6 +1,7 @@
 //! DescribeShareGroupOffsets (90): where share groups start in their partitions (KIP-932).
 //!
 //! - No topics named: all whose state is kept. A partition of which nothing is known has start offset −1, and no error.
+//!   A group that there is not has no state.
 //! - v1: the lag (KIP-1226): what is committed in the log and not settled in the group; −1 where that is not known.
 
 use std::ops::RangeInclusive;
@@ -45,6 +46,9 @@ impl Handler for DescribeShareGroupOffsets {
             }
             match state(&cx.broker, &asked.group_id, false).await? {
                 Ok(known) => group.topics = describe(&cx.broker, &access, &asked, known).await,
+                Err((ErrorCode::GroupIdNotFound, _)) => {
+                    group.topics = describe(&cx.broker, &access, &asked, Vec::new()).await;
+                }
                 Err((code, message)) => (group.error_code, group.error_message) = (code.into(), message),
             }
             groups.push(group);

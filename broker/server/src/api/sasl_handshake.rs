@@ -1,7 +1,8 @@
 //! SaslHandshake (17): the client chooses a mechanism; the answer names those that are enabled.
 //!
 //! - v0: the mechanism's messages follow as bare frames. v1: within SaslAuthenticate (KIP-152). After authentication it
-//!   begins another one, as the same principal (KIP-368); on a listener without SASL it is ILLEGAL_SASL_STATE.
+//!   begins another one, as the same principal, where the session would end (KIP-368). Where it would not, more often than
+//!   once a second, or on a listener without SASL, it is ILLEGAL_SASL_STATE.
 
 use std::ops::RangeInclusive;
 

@@ -91,7 +91,7 @@ impl Session {
     pub(crate) fn handshake(&self, version: i16, mechanism: &str) -> SaslHandshakeResponse {
         match &self.sasl {
             Some(sasl) => {
-                let step = sasl.server.lock().handshake(version, mechanism);
+                let step = sasl.server.lock().handshake(version, mechanism, now());
                 self.settle(sasl, step)
             }
             None => {

@@ -7,7 +7,8 @@
 //!
 //! - After SaslHandshake v0 the mechanism's messages come as bare frames, after v1 within SaslAuthenticate (KIP-152).
 //! - A session may end (KIP-368): by `connections.max.reauth.ms`, or with the token that it was authenticated by. A
-//!   request after that closes the connection, unless it begins to authenticate again.
+//!   request after that closes the connection, unless it begins to authenticate again. One that does not end cannot be
+//!   authenticated again, and one that does, once a second.
 
 use std::sync::Arc;
 
@@ -20,6 +21,8 @@ use super::super::{Principal, Tokens};
 use super::{Authenticated, Directory, Exchange, Outcome, TokenChecker};
 use crate::config::{Mechanism, SaslSettings};
 
+/// Between two times that a connection authenticates again.
+const RENEWAL_INTERVAL_MIN_MS: i64 = 1_000;
 /// Messages of one exchange beyond this are no honest client's.
 const MESSAGES_MAX: usize = 8;
 
@@ -29,6 +32,8 @@ pub(crate) struct SaslServer {
     phase: Phase,
     /// As what the connection has authenticated, once it has.
     settled: Option<Settled>,
+    /// When it last began to authenticate again.
+    renewed_ms: Option<i64>,
 }
 
 enum Phase {
@@ -68,7 +73,7 @@ pub(crate) struct Step<R> {
 
 impl SaslServer {
     pub(crate) fn new(settings: Arc<SaslSettings>) -> Self {
-        Self { settings, phase: Phase::Start, settled: None }
+        Self { settings, phase: Phase::Start, settled: None, renewed_ms: None }
     }
 
     /// Whether the next frame is a bare message.
@@ -93,18 +98,25 @@ impl SaslServer {
         if allowed { Ok(()) } else { Err(format!("a {key} request came {where_it_stands}")) }
     }
 
+    /// Whether the connection, which has authenticated, may do so again now.
+    fn is_renewable(&self, settled: &Settled, now_ms: i64) -> bool {
+        let lately = self.renewed_ms.is_some_and(|renewed_ms| now_ms - renewed_ms < RENEWAL_INTERVAL_MIN_MS);
+        settled.may_reauthenticate && settled.ends_ms.is_some() && !lately
+    }
+
     /// The client chooses a mechanism.
-    pub(crate) fn handshake(&mut self, version: i16, name: &str) -> Step<SaslHandshakeResponse> {
+    pub(crate) fn handshake(&mut self, version: i16, name: &str, now_ms: i64) -> Step<SaslHandshakeResponse> {
         let mechanisms = self.settings.mechanisms.iter();
         let mut response = SaslHandshakeResponse {
             mechanisms: mechanisms.map(|m| Str::from_static(m.mechanism.name())).collect(),
             ..Default::default()
         };
-        if let Some(settled) = &self.settled
-            && !settled.may_reauthenticate
-        {
-            response.error_code = ErrorCode::IllegalSaslState.into();
-            return Step { response, authenticated: None, failed: None };
+        if let Some(settled) = &self.settled {
+            if !self.is_renewable(settled, now_ms) {
+                response.error_code = ErrorCode::IllegalSaslState.into();
+                return Step { response, authenticated: None, failed: None };
+            }
+            self.renewed_ms = Some(now_ms);
         }
         let chosen = Mechanism::from_name(name)
             .filter(|chosen| self.settings.mechanisms.iter().any(|m| m.mechanism == *chosen));
@@ -271,7 +283,7 @@ mod tests {
             let admitted = server.admits(*key, 0).is_ok();
             assert_eq!(admitted, matches!(key, ApiKey::ApiVersions | ApiKey::SaslHandshake), "{key}");
         }
-        assert!(server.handshake(1, "PLAIN").failed.is_none());
+        assert!(server.handshake(1, "PLAIN", 0).failed.is_none());
         for key in ApiKey::ALL {
             assert_eq!(server.admits(*key, 0).is_ok(), *key == ApiKey::SaslAuthenticate, "{key}");
         }
@@ -282,14 +294,14 @@ mod tests {
     #[test]
     fn cve_2017_12610_the_principal_is_that_of_the_credentials_and_stays() {
         let mut server = server(None);
-        server.handshake(1, "PLAIN");
+        server.handshake(1, "PLAIN", 0);
         // An authorization id that is not the user's own is not taken for it.
         assert!(authenticate(&mut server, b"b\0a\0p", 0).authenticated.is_none());
-        let mut server = self::server(None);
-        server.handshake(1, "PLAIN");
+        let mut server = self::server(Some(Duration::from_secs(9)));
+        server.handshake(1, "PLAIN", 0);
         let first = authenticate(&mut server, b"\0a\0p", 0).authenticated.unwrap();
         assert_eq!(first.as_str(), "User:a");
-        server.handshake(1, "PLAIN");
+        server.handshake(1, "PLAIN", 0);
         let again = authenticate(&mut server, b"\0b\0q", 0);
         assert!(again.authenticated.is_none());
         assert!(again.failed.unwrap().starts_with("Cannot change principals during re-authentication"));
@@ -298,22 +310,37 @@ mod tests {
     #[test]
     fn a_session_ends_and_can_be_begun_again() {
         let mut server = server(Some(Duration::from_secs(1)));
-        server.handshake(1, "PLAIN");
+        server.handshake(1, "PLAIN", 0);
         let step = authenticate(&mut server, b"\0a\0p", 5_000);
         assert_eq!(step.response.session_lifetime_ms, 1_000);
         assert!(server.admits(ApiKey::Produce, 5_999).is_ok());
         assert!(server.admits(ApiKey::Produce, 6_000).is_err());
         assert!(server.admits(ApiKey::SaslHandshake, 6_000).is_ok());
-        server.handshake(1, "PLAIN");
+        assert_eq!(server.handshake(1, "PLAIN", 6_000).response.error_code, 0);
         assert!(server.admits(ApiKey::Produce, 6_000).is_err());
         assert!(authenticate(&mut server, b"\0a\0p", 6_000).failed.is_none());
         assert!(server.admits(ApiKey::Produce, 6_500).is_ok());
+        // Once a second, and the session goes on as it was.
+        let illegal = ErrorCode::IllegalSaslState.code();
+        assert_eq!(server.handshake(1, "PLAIN", 6_999).response.error_code, illegal);
+        assert!(server.admits(ApiKey::Produce, 6_999).is_ok());
+        assert_eq!(server.handshake(1, "PLAIN", 7_000).response.error_code, 0);
+    }
+
+    #[test]
+    fn a_session_without_an_end_is_not_begun_again() {
+        let mut server = server(None);
+        server.handshake(1, "PLAIN", 0);
+        assert_eq!(authenticate(&mut server, b"\0a\0p", 0).response.session_lifetime_ms, 0);
+        let step = server.handshake(1, "PLAIN", 5_000);
+        assert_eq!(step.response.error_code, ErrorCode::IllegalSaslState.code());
+        assert!(step.failed.is_none() && server.admits(ApiKey::Produce, 5_000).is_ok());
     }
 
     #[test]
     fn a_mechanism_that_is_not_enabled_is_refused_with_those_that_are() {
         let mut server = server(None);
-        let step = server.handshake(1, "GSSAPI");
+        let step = server.handshake(1, "GSSAPI", 0);
         assert_eq!(step.response.error_code, ErrorCode::UnsupportedSaslMechanism.code());
         assert_eq!(step.response.mechanisms, ["PLAIN"]);
         assert!(step.failed.is_some() && server.admits(ApiKey::SaslHandshake, 0).is_err());
@@ -322,13 +349,13 @@ mod tests {
     #[test]
     fn bare_messages_follow_the_first_version_of_the_handshake() {
         let mut server = server(None);
-        server.handshake(0, "PLAIN");
+        server.handshake(0, "PLAIN", 0);
         assert!(server.expects_bare());
         let image = Image::default();
         let with = Authentication { image: &image, tokens: None, bearer: &NoBearer, now_ms: 0 };
         assert_eq!(server.bare(b"\0a\0p", with).authenticated.unwrap().name(), "a");
         assert!(!server.expects_bare());
-        let step = server.handshake(1, "PLAIN");
+        let step = server.handshake(1, "PLAIN", 0);
         assert_eq!(step.response.error_code, ErrorCode::IllegalSaslState.code());
         assert!(server.admits(ApiKey::Produce, 0).is_ok());
     }

@@ -6,6 +6,7 @@
 //! files that changed ─┘        └ cannot be read: one log line, and the last good one stays
 //! ```
 
+mod identity;
 mod principal;
 mod stores;
 
@@ -23,6 +24,7 @@ use strata_types::NodeId;
 
 use crate::config::{Config, Listener, listener_key};
 
+use identity::Identity;
 pub(crate) use principal::MappingRules;
 use stores::{KeyStore, Lookup};
 
@@ -84,11 +86,18 @@ pub(crate) struct TlsListener {
 }
 
 struct Current {
-    server: Arc<ServerConfig>,
-    files: Vec<PathBuf>,
+    loaded: Loaded,
     stamp: Stamp,
     dynamic: [ConfigMap; 2],
     looked: Instant,
+}
+
+/// What a listener's settings and files come to.
+struct Loaded {
+    server: Arc<ServerConfig>,
+    /// Whom its certificate names.
+    identity: Identity,
+    files: Vec<PathBuf>,
 }
 
 impl TlsListener {
@@ -100,9 +109,9 @@ impl TlsListener {
         let rules = config.effective_for(name, "ssl.principal.mapping.rules").unwrap_or("DEFAULT");
         let rules =
             MappingRules::parse(rules).map_err(|why| TlsError::new("ssl.principal.mapping.rules", why))?;
-        let (server, files) = load(&config, name, &dynamic)?;
-        let stamp = Stamp::of(&files);
-        let current = Mutex::new(Current { server, files, stamp, dynamic, looked: Instant::now() });
+        let loaded = load(&config, name, &dynamic)?;
+        let stamp = Stamp::of(&loaded.files);
+        let current = Mutex::new(Current { loaded, stamp, dynamic, looked: Instant::now() });
         Ok(Self { node_id: config.node_id, config, listener: name.clone(), rules, current })
     }
 
@@ -114,16 +123,17 @@ impl TlsListener {
         let mut changed = !current.dynamic.iter().zip(&dynamic).all(same);
         if !changed && current.looked.elapsed() >= LOOK_INTERVAL {
             current.looked = Instant::now();
-            let stamp = Stamp::of(&current.files);
+            let stamp = Stamp::of(&current.loaded.files);
             changed = stamp != current.stamp;
             current.stamp = stamp;
         }
         if changed {
-            match load(&self.config, &self.listener, &dynamic) {
-                Ok((server, files)) => {
+            let loaded = load(&self.config, &self.listener, &dynamic);
+            match loaded.and_then(|loaded| self.stays(&current.loaded, loaded)) {
+                Ok(loaded) => {
                     tracing::info!(listener = self.listener, "the listener's certificates are loaded anew");
-                    current.stamp = Stamp::of(&files);
-                    (current.server, current.files) = (server, files);
+                    current.stamp = Stamp::of(&loaded.files);
+                    current.loaded = loaded;
                 }
                 Err(error) => tracing::error!(
                     listener = self.listener,
@@ -132,7 +142,12 @@ impl TlsListener {
             }
             current.dynamic = dynamic;
         }
-        current.server.clone()
+        current.loaded.server.clone()
+    }
+
+    fn stays(&self, before: &Loaded, after: Loaded) -> Result<Loaded, TlsError> {
+        after.identity.stays_that_of(&before.identity, &self.config, &self.listener)?;
+        Ok(after)
     }
 
     /// The name of whoever shows this certificate.
@@ -143,26 +158,29 @@ impl TlsListener {
     }
 }
 
-/// Whether a listener's TLS settings would work with these values set for this broker.
+/// Whether a listener's TLS settings would work with these values set for this broker, and its certificate still name whom
+/// it names now.
 pub(crate) fn check(
     config: &Config,
     listener: &str,
     image: &Image,
     overrides: ConfigMap,
 ) -> Result<(), TlsError> {
-    let [_, defaults] = dynamic(image, config.node_id);
-    load(config, listener, &[overrides, defaults]).map(|_| ())
+    let before = dynamic(image, config.node_id);
+    let [_, defaults] = &before;
+    let after = load(config, listener, &[overrides, defaults.clone()])?;
+    // Files that have gone since they were read do not keep others from taking their place.
+    match load(config, listener, &before) {
+        Ok(before) => after.identity.stays_that_of(&before.identity, config, listener),
+        Err(_) => Ok(()),
+    }
 }
 
 fn dynamic(image: &Image, node_id: NodeId) -> [ConfigMap; 2] {
     [image.config(&ConfigResource::Broker(node_id)), image.config(&ConfigResource::BrokerDefault)]
 }
 
-fn load(
-    config: &Config,
-    listener: &str,
-    dynamic: &[ConfigMap; 2],
-) -> Result<(Arc<ServerConfig>, Vec<PathBuf>), TlsError> {
+fn load(config: &Config, listener: &str, dynamic: &[ConfigMap; 2]) -> Result<Loaded, TlsError> {
     let get = |key: &str| {
         let own = listener_key(listener, key);
         let found = dynamic.iter().find_map(|map| map.get(own.as_str()).map(|value| value.to_string()));
@@ -177,9 +195,10 @@ fn load(
     build(&get)
 }
 
-fn build(get: &Lookup<'_>) -> Result<(Arc<ServerConfig>, Vec<PathBuf>), TlsError> {
+fn build(get: &Lookup<'_>) -> Result<Loaded, TlsError> {
     let mut files = Vec::new();
     let KeyStore { chain, key } = stores::key_store(get, &mut files)?;
+    let identity = Identity::of(chain.first())?;
     let provider = Arc::new(provider(get)?);
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&protocols(get)?)
@@ -203,7 +222,7 @@ fn build(get: &Lookup<'_>) -> Result<(Arc<ServerConfig>, Vec<PathBuf>), TlsError
     let mut server =
         builder.with_single_cert(chain, key).map_err(|error| TlsError::new("ssl.keystore", error))?;
     server.session_storage = rustls::server::ServerSessionMemoryCache::new(SESSIONS_KEPT_MAX);
-    Ok((Arc::new(server), files))
+    Ok(Loaded { server: Arc::new(server), identity, files })
 }
 
 fn provider(get: &Lookup<'_>) -> Result<rustls::crypto::CryptoProvider, TlsError> {

@@ -17,6 +17,9 @@ pub(super) type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
 /// A larger file is no store.
 const STORE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
+const OLD_ENCRYPTION: &str =
+    "its key is not encrypted by PBES2; openssl pkcs8 -topk8 -v2 aes-256-cbc encrypts it so";
+
 /// A certificate with those that lead to a root, and its key.
 pub(super) struct KeyStore {
     pub chain: Vec<CertificateDer<'static>>,
@@ -126,8 +129,13 @@ fn private_key(pem: &[u8], password: Option<&str>, key: &str) -> Result<PrivateK
     let (_, der) = pkcs8::der::SecretDocument::from_pem(section(&text[begin..]))
         .map_err(|error| TlsError::new(key, format!("its key cannot be read: {error}")))?;
     let password = password.ok_or_else(|| TlsError::new(key, "its key needs ssl.key.password"))?;
-    let plain = EncryptedPrivateKeyInfoRef::try_from(der.as_bytes())
-        .and_then(|encrypted| encrypted.decrypt(password))
+    let encrypted = EncryptedPrivateKeyInfoRef::try_from(der.as_bytes()).map_err(|error| match error {
+        // What Java before 21 writes and reads (PBE-SHA1-3DES).
+        pkcs8::Error::ParametersMalformed | pkcs8::Error::Asn1(_) => TlsError::new(key, OLD_ENCRYPTION),
+        error => TlsError::new(key, format!("its key cannot be read: {error}")),
+    })?;
+    let plain = encrypted
+        .decrypt(password)
         .map_err(|error| TlsError::new(key, format!("its key cannot be decrypted: {error}")))?;
     PrivateKeyDer::try_from(plain.as_bytes().to_vec()).map_err(|error| TlsError::new(key, error))
 }

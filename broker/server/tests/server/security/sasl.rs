@@ -71,7 +71,7 @@ async fn a_session_that_has_ended_serves_no_further_request() {
     assert!((1..=1000).contains(&lasts_ms), "{lasts_ms}");
     connection.topic_names().await;
     // As the same user it goes on, as another it does not.
-    handshake(&mut connection, "PLAIN").await;
+    assert_eq!(handshake(&mut connection, "PLAIN").await.error_code, 0);
     assert_eq!(say(&mut connection, "\0alice\0b-secret").await.error_code, 0);
     connection.topic_names().await;
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
@@ -81,12 +81,21 @@ async fn a_session_that_has_ended_serves_no_further_request() {
 
 #[tokio::test]
 async fn cve_2017_12610_nobody_becomes_another_by_authenticating_again() {
-    let broker = Broker::with(&SASL).await;
+    let settings = [&SASL[..], &["connections.max.reauth.ms=60000"]].concat();
+    let broker = Broker::with(&settings).await;
     let mut connection = connect_as(&broker, "alice", "b-secret").await;
-    handshake(&mut connection, "PLAIN").await;
+    assert_eq!(handshake(&mut connection, "PLAIN").await.error_code, 0);
     let answer = say(&mut connection, "\0admin\0a-secret").await;
     assert_eq!(answer.error_code, ErrorCode::SaslAuthenticationFailed.code());
     assert!(connection.is_closed().await);
+}
+
+#[tokio::test]
+async fn a_session_that_does_not_end_is_not_authenticated_again() {
+    let broker = Broker::with(&SASL).await;
+    let mut connection = connect_as(&broker, "alice", "b-secret").await;
+    assert_eq!(handshake(&mut connection, "PLAIN").await.error_code, ErrorCode::IllegalSaslState.code());
+    connection.topic_names().await;
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use pkcs8::pkcs5::pbes2;
+use pkcs8::{LineEnding, PrivateKeyInfoRef};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -19,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::super::support::{batch_with, create_topic, fetch, only_partition, produce, values};
+use super::super::support::{batch_with, create_topic, fetch, only_partition, produce, start_in, values};
 use super::*;
 
 /// An authority, and what it has signed.
@@ -48,6 +50,22 @@ impl Authority {
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let pem = format!("{}{}", key.serialize_pem(), certificate.pem());
         std::fs::write(self.path(file), pem).unwrap();
+    }
+
+    /// The same with an encrypted key (PKCS#8); both as well by themselves.
+    fn sign_encrypted(&self, file: &str, password: &str) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, "broker");
+        let chain = params.signed_by(&key, &self.issuer).unwrap().pem();
+        let parameters =
+            pbes2::Parameters::generate_pbkdf2_sha256_aes256cbc(2048, b"a salt of its own", [7; 16]).unwrap();
+        let der = key.serialize_der();
+        let info = PrivateKeyInfoRef::try_from(der.as_slice()).unwrap();
+        let encrypted = info.encrypt_with_params(parameters, password).unwrap();
+        let key = encrypted.to_pem("ENCRYPTED PRIVATE KEY", LineEnding::LF).unwrap().to_string();
+        std::fs::write(self.path(file), format!("{key}{chain}")).unwrap();
+        (key, chain)
     }
 
     fn path(&self, file: &str) -> String {
@@ -155,6 +173,42 @@ async fn a_client_certificate_is_whom_its_connection_belongs_to() {
     assert_eq!(created.topics[0].error_code, ErrorCode::TopicAuthorizationFailed.code());
 }
 
+fn alter_location(location: String) -> IncrementalAlterConfigsRequest {
+    let config = AlterableConfig {
+        name: "listener.name.ssl.ssl.keystore.location".into(),
+        config_operation: 0,
+        value: Some(location.into()),
+        ..Default::default()
+    };
+    let resource = AlterConfigsResource {
+        resource_type: 4,
+        resource_name: "1".into(),
+        configs: vec![config],
+        ..Default::default()
+    };
+    IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() }
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_name_is_taken_only_where_that_is_allowed() {
+    let authority = Authority::new();
+    authority.sign("other.pem", "other");
+    for (allowed, code) in [("false", ErrorCode::InvalidRequest.code()), ("true", 0)] {
+        let broker = authority.broker(&[&format!("ssl.allow.dn.changes={allowed}")]).await;
+        let first = authority.connect(&broker, None).await.unwrap();
+        let answer = broker.connect().await.call(1, &alter_location(authority.path("other.pem"))).await;
+        assert_eq!(answer.responses[0].error_code, code, "{:?}", answer.responses[0].error_message);
+        let second = authority.connect(&broker, None).await.unwrap();
+        assert_eq!(first.serial() != second.serial(), code == 0);
+    }
+    // A file that has changed in place is no way around.
+    let broker = authority.broker(&[]).await;
+    let first = authority.connect(&broker, None).await.unwrap();
+    authority.sign("broker.pem", "other");
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    assert_eq!(first.serial(), authority.connect(&broker, None).await.unwrap().serial());
+}
+
 #[tokio::test]
 async fn a_certificate_is_replaced_without_a_restart() {
     let authority = Authority::new();
@@ -162,25 +216,10 @@ async fn a_certificate_is_replaced_without_a_restart() {
     let first = authority.connect(&broker, None).await.unwrap();
     // By a setting.
     authority.sign("second.pem", "broker");
-    let alter = |location: String| {
-        let config = AlterableConfig {
-            name: "listener.name.ssl.ssl.keystore.location".into(),
-            config_operation: 0,
-            value: Some(location.into()),
-            ..Default::default()
-        };
-        let resource = AlterConfigsResource {
-            resource_type: 4,
-            resource_name: "1".into(),
-            configs: vec![config],
-            ..Default::default()
-        };
-        IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() }
-    };
     let mut admin = broker.connect().await;
-    let refused = admin.call(1, &alter(authority.path("missing.pem"))).await;
+    let refused = admin.call(1, &alter_location(authority.path("missing.pem"))).await;
     assert_ne!(refused.responses[0].error_code, 0);
-    let altered = admin.call(1, &alter(authority.path("second.pem"))).await;
+    let altered = admin.call(1, &alter_location(authority.path("second.pem"))).await;
     assert_eq!(altered.responses[0].error_code, 0, "{:?}", altered.responses[0].error_message);
     let second = authority.connect(&broker, None).await.unwrap();
     assert_ne!(first.serial(), second.serial());
@@ -189,6 +228,32 @@ async fn a_certificate_is_replaced_without_a_restart() {
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     let third = authority.connect(&broker, None).await.unwrap();
     assert_ne!(second.serial(), third.serial());
+}
+
+#[tokio::test]
+async fn an_encrypted_key_is_read_with_its_password_and_not_without() {
+    let authority = Authority::new();
+    let (key, chain) = authority.sign_encrypted("encrypted.pem", "k-secret");
+    let in_file = vec![
+        "ssl.keystore.type=PEM".to_owned(),
+        format!("ssl.keystore.location={}", authority.path("encrypted.pem")),
+    ];
+    let in_settings =
+        vec![format!("ssl.keystore.key={key}"), format!("ssl.keystore.certificate.chain={chain}")];
+    for mut settings in [in_file, in_settings] {
+        settings.push("listeners=PLAINTEXT://127.0.0.1:0,SSL://127.0.0.1:0".to_owned());
+        let with = |password| settings.iter().map(String::as_str).chain([password]).collect::<Vec<&str>>();
+        let broker = Broker::with(&with("ssl.key.password=k-secret")).await;
+        let mut tls = authority.connect(&broker, None).await.unwrap();
+        assert!(tls.call(0, &ApiVersionsRequest::default()).await.is_some());
+        let wrong =
+            [("ssl.key.password=", "needs ssl.key.password"), ("ssl.key.password=x", "cannot be decrypted")];
+        for (password, said) in wrong {
+            let dir = tempfile::tempdir().unwrap();
+            let refused = start_in(dir.path(), &with(password)).await.err().unwrap().to_string();
+            assert!(refused.contains(said), "{refused}");
+        }
+    }
 }
 
 #[tokio::test]
