@@ -28,7 +28,7 @@ use strata_types::{NodeId, properties};
 
 pub use keys::{Key, Update, broker_key, broker_keys, broker_synonyms};
 pub use listeners::{Endpoint, Listener, SecurityProtocol};
-pub use sasl::{KeySource, Mechanism, MechanismSettings, OauthSettings, SaslSettings, SignedTokens};
+pub use sasl::{KeySource, KeyUrl, Mechanism, MechanismSettings, OauthSettings, SaslSettings, SignedTokens};
 pub use security::{AuthorizerSettings, SecuritySettings, TokenSettings};
 pub use settings::Settings;
 pub use value::{Allowed, Kind, Problem};

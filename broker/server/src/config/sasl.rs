@@ -1,7 +1,7 @@
 //! What the settings say about SASL on a listener. Settings of one listener, or of one mechanism on it, go before the
 //! broker's: `listener.name.NAME.MECHANISM.KEY`, `listener.name.NAME.KEY`, `KEY`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -81,7 +81,20 @@ pub struct SignedTokens {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeySource {
     File(PathBuf),
-    Url { url: String, refresh: Duration },
+    Url(KeyUrl),
+}
+
+/// Keys that are fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyUrl {
+    pub url: String,
+    /// How often, without a reason.
+    pub refresh: Duration,
+    /// How long after a fetch that failed, at first and at most.
+    pub backoff: Duration,
+    pub backoff_max: Duration,
+    /// The login module's options that begin with `ssl.`: whom to trust there, and how to show oneself.
+    pub tls: BTreeMap<String, String>,
 }
 
 const SECURED_HANDLERS: [&str; 2] = [
@@ -185,10 +198,18 @@ fn oauth<'a>(
     let keys = match url.strip_prefix("file:") {
         // `file:/x`, `file:///x`.
         Some(path) => KeySource::File(format!("/{}", path.trim_start_matches('/')).into()),
-        None if url.starts_with("https://") || url.starts_with("http://") => KeySource::Url {
-            url: url.to_owned(),
-            refresh: Duration::from_millis(number("sasl.oauthbearer.jwks.endpoint.refresh.ms")),
-        },
+        None if url.starts_with("https://") || url.starts_with("http://") => {
+            let millis = |key: &str| Duration::from_millis(number(key));
+            let options = jaas.into_iter().flat_map(|jaas| &jaas.options);
+            let tls = options.filter(|(key, _)| key.starts_with("ssl."));
+            KeySource::Url(KeyUrl {
+                url: url.to_owned(),
+                refresh: millis("sasl.oauthbearer.jwks.endpoint.refresh.ms"),
+                backoff: millis("sasl.oauthbearer.jwks.endpoint.retry.backoff.ms"),
+                backoff_max: millis("sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms"),
+                tls: tls.map(|(key, value)| (key.clone(), value.clone())).collect(),
+            })
+        }
         None => return Err(ConfigError::invalid(URL, url, "allowed are file:, https: and http:")),
     };
     let audiences = get("sasl.oauthbearer.expected.audience").unwrap_or_default();

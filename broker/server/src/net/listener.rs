@@ -95,7 +95,7 @@ pub(crate) fn serve(
             true => Some(TlsListener::new(broker.config.clone(), listener, &broker.image())?),
             false => None,
         };
-        let bearer = Bearer::new(listener);
+        let bearer = Bearer::new(listener)?;
         tasks.spawn(bearer.clone().follow(stop.clone()));
         let (name, listener) = (advertised.name.as_str().into(), listener.clone());
         entrances.push(Arc::new(Entrance { name, listener, tls, bearer }));

@@ -11,17 +11,15 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::sasl::{InvalidToken, KeySet, TokenChecker, check_signed, check_unsecured};
-use super::tls::Stamp;
-use crate::config::{KeySource, Listener, OauthSettings};
+use super::tls::{self, Stamp, TlsError};
+use crate::config::{KeySource, KeyUrl, Listener, OauthSettings, SignedTokens};
 
 /// A larger key set is refused.
 const KEY_SET_BYTES_MAX: usize = 1024 * 1024;
 /// How long fetching may take.
 const FETCH_MAX: Duration = Duration::from_secs(30);
-/// Between two fetches, whoever wants keys.
+/// Between two fetches, whoever wants keys, and however many tokens name keys that nobody knows.
 const FETCH_INTERVAL_MIN: Duration = Duration::from_secs(1);
-/// After a fetch that failed.
-const RETRY: Duration = Duration::from_secs(10);
 
 /// Checks the bearer tokens of one listener. Cheap to clone.
 #[derive(Clone)]
@@ -36,33 +34,44 @@ struct Inner {
 }
 
 impl Bearer {
-    pub(crate) fn new(listener: &Listener) -> Self {
+    /// # Errors
+    /// When the stores for an address cannot be read. The address itself need not answer yet.
+    pub(crate) fn new(listener: &Listener) -> Result<Self, TlsError> {
         let mechanisms = listener.sasl.iter().flat_map(|sasl| &sasl.mechanisms);
         let settings = mechanisms.filter_map(|mechanism| mechanism.oauth.clone()).next();
-        Self(settings.map(|settings| {
+        if let Some(OauthSettings::Signed(SignedTokens { keys: KeySource::Url(from), .. })) = &settings {
+            client_tls(from)?;
+        }
+        Ok(Self(settings.map(|settings| {
             let (keys, file, wanted) = (ArcSwapOption::empty(), Mutex::default(), Notify::new());
             Arc::new(Inner { settings, keys, file, wanted })
-        }))
+        })))
     }
 
     /// Keeps keys that come from an address up to date, until `stop`.
     pub(crate) async fn follow(self, stop: CancellationToken) {
         let Some(inner) = &self.0 else { return };
         let OauthSettings::Signed(signed) = &inner.settings else { return };
-        let KeySource::Url { url, refresh } = &signed.keys else { return };
+        let KeySource::Url(from) = &signed.keys else { return };
         let following = async {
+            let mut backoff = from.backoff;
             loop {
-                let pause = match fetch(url).await {
+                let pause = match fetch(from).await {
                     Ok(keys) => {
                         inner.keys.store(Some(Arc::new(keys)));
-                        (*refresh).max(FETCH_INTERVAL_MIN)
+                        backoff = from.backoff;
+                        from.refresh
                     }
                     Err(why) => {
+                        let url = &from.url;
                         tracing::warn!(url, "the keys of bearer tokens could not be fetched: {why}");
-                        RETRY
+                        let pause = backoff;
+                        backoff = (backoff * 2).min(from.backoff_max);
+                        pause
                     }
                 };
                 tokio::time::sleep(FETCH_INTERVAL_MIN).await;
+                let pause = pause.saturating_sub(FETCH_INTERVAL_MIN);
                 let _ = tokio::time::timeout(pause, inner.wanted.notified()).await;
             }
         };
@@ -109,17 +118,35 @@ impl Inner {
     }
 }
 
-async fn fetch(url: &str) -> Result<KeySet, String> {
-    let client = reqwest::Client::builder().timeout(FETCH_MAX).redirect(reqwest::redirect::Policy::none());
-    let client = client.build().map_err(|error| error.to_string())?;
-    let response = client.get(url).send().await.and_then(reqwest::Response::error_for_status);
-    let mut response = response.map_err(|error| error.to_string())?;
+async fn fetch(from: &KeyUrl) -> Result<KeySet, String> {
+    let mut client =
+        reqwest::Client::builder().timeout(FETCH_MAX).redirect(reqwest::redirect::Policy::none());
+    if let Some(tls) = client_tls(from).map_err(|error| error.to_string())? {
+        client = client.use_preconfigured_tls(tls);
+    }
+    let client = client.build().map_err(|error| in_full(&error))?;
+    let response = client.get(&from.url).send().await.and_then(reqwest::Response::error_for_status);
+    let mut response = response.map_err(|error| in_full(&error))?;
     let mut json = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| error.to_string())? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| in_full(&error))? {
         if json.len() + chunk.len() > KEY_SET_BYTES_MAX {
             return Err(format!("they take more than {KEY_SET_BYTES_MAX} bytes"));
         }
         json.extend_from_slice(&chunk);
     }
     KeySet::parse(&json).map_err(str::to_owned)
+}
+
+/// `None`: as the machine trusts.
+fn client_tls(from: &KeyUrl) -> Result<Option<rustls::ClientConfig>, TlsError> {
+    match from.tls.is_empty() {
+        true => Ok(None),
+        false => tls::client(&|key| from.tls.get(key).cloned()).map(Some),
+    }
+}
+
+/// An error with its causes, which say what was wrong.
+fn in_full(error: &reqwest::Error) -> String {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

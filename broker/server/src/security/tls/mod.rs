@@ -22,7 +22,7 @@ use rustls::{ServerConfig, SupportedProtocolVersion};
 use strata_metadata::{ConfigMap, ConfigResource, Image};
 use strata_types::NodeId;
 
-use crate::config::{Config, Listener, listener_key};
+use crate::config::{Config, Listener, broker_key, listener_key};
 
 use identity::Identity;
 pub(crate) use principal::MappingRules;
@@ -223,6 +223,23 @@ fn build(get: &Lookup<'_>) -> Result<Loaded, TlsError> {
         builder.with_single_cert(chain, key).map_err(|error| TlsError::new("ssl.keystore", error))?;
     server.session_storage = rustls::server::ServerSessionMemoryCache::new(SESSIONS_KEPT_MAX);
     Ok(Loaded { server: Arc::new(server), identity, files })
+}
+
+/// How to be a client, by the same settings: whom to trust, and the certificate to show, if there is one.
+pub(super) fn client(get: &Lookup<'_>) -> Result<rustls::ClientConfig, TlsError> {
+    let mut files = Vec::new();
+    let roots = stores::trust_store(get, &mut files)?
+        .ok_or_else(|| TlsError::new("ssl.truststore.location", "a client needs a trust store"))?;
+    let with_default = |key: &str| get(key).or_else(|| Some(broker_key(key)?.default?.to_owned()));
+    let builder = rustls::ClientConfig::builder_with_provider(Arc::new(provider(get)?))
+        .with_protocol_versions(&protocols(&with_default)?)
+        .map_err(|error| TlsError::new("ssl.enabled.protocols", error))?
+        .with_root_certificates(roots);
+    if get("ssl.keystore.location").or_else(|| get("ssl.keystore.key")).is_none() {
+        return Ok(builder.with_no_client_auth());
+    }
+    let KeyStore { chain, key } = stores::key_store(get, &mut files)?;
+    builder.with_client_auth_cert(chain, key).map_err(|error| TlsError::new("ssl.keystore", error))
 }
 
 fn provider(get: &Lookup<'_>) -> Result<rustls::crypto::CryptoProvider, TlsError> {

@@ -1,5 +1,6 @@
 //! Listeners that ask who comes, and an authoriser that decides what they may do.
 
+mod bearer;
 mod denied;
 mod hostile;
 mod sasl;

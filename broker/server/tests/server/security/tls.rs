@@ -6,8 +6,9 @@ use std::sync::Arc;
 use pkcs8::pkcs5::pbes2;
 use pkcs8::{LineEnding, PrivateKeyInfoRef};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use strata_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use strata_protocol::messages::{
     ApiVersionsRequest, CreateTopicsRequest, IncrementalAlterConfigsRequest, MetadataRequest,
@@ -18,20 +19,20 @@ use strata_types::ErrorCode;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::super::support::{batch_with, create_topic, fetch, only_partition, produce, start_in, values};
 use super::*;
 
 /// An authority, and what it has signed.
-struct Authority {
+pub(super) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     dir: TempDir,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, "authority");
@@ -42,7 +43,7 @@ impl Authority {
     }
 
     /// Key and certificate for a name, as one PEM file.
-    fn sign(&self, file: &str, name: &str) {
+    pub(super) fn sign(&self, file: &str, name: &str) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -68,8 +69,22 @@ impl Authority {
         (key, chain)
     }
 
-    fn path(&self, file: &str) -> String {
+    pub(super) fn path(&self, file: &str) -> String {
         self.dir.path().join(file).display().to_string()
+    }
+
+    /// For a server that shows a certificate signed before.
+    pub(super) fn acceptor(&self, file: &str) -> TlsAcceptor {
+        let pem = std::fs::read(self.path(file)).unwrap();
+        let chain = CertificateDer::pem_slice_iter(&pem).map(Result::unwrap).collect();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, PrivateKeyDer::from_pem_slice(&pem).unwrap())
+            .unwrap();
+        TlsAcceptor::from(Arc::new(config))
     }
 
     /// TLS on the second listener; `more` settings come after.
@@ -87,7 +102,6 @@ impl Authority {
     }
 
     async fn connect(&self, broker: &Broker, certificate: Option<&str>) -> Option<Tls> {
-        use rustls::pki_types::pem::PemObject;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from(self.issuer.der().to_vec())).unwrap();
