@@ -21,7 +21,7 @@ pub struct Loopback {
 
 impl Loopback {
     pub(crate) fn new(broker: Arc<Broker>, listener: &Listener) -> Self {
-        let session = Session::new(listener, Principal::anonymous(), &Bearer::new(listener));
+        let session = Session::new(listener, Principal::anonymous(), &Bearer::none());
         let peer = Peer {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             listener: listener.bind.name.as_str().into(),

@@ -34,6 +34,11 @@ struct Inner {
 }
 
 impl Bearer {
+    /// Where there are no bearer tokens.
+    pub(crate) const fn none() -> Self {
+        Self(None)
+    }
+
     /// # Errors
     /// When the stores for an address cannot be read. The address itself need not answer yet.
     pub(crate) fn new(listener: &Listener) -> Result<Self, TlsError> {
