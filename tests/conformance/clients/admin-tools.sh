@@ -2,7 +2,7 @@
 # What an administrator runs: admin-tools.sh BOOTSTRAP. Kafka's own tools for settings, quotas, features, client metrics, the
 # quorum, log directories, reassignments and elections; everything they print that does not depend on the machine.
 # Left out, as Strata differs by design: voters that come and go (it has kraft.version 0, Kafka here 1), so --release-version too,
-# and eligible leader replicas, a feature that it does not have.
+# and eligible leader replicas, a feature that it does not have; settings of dead-letter queues, which are Kafka 4.4's.
 . "$(dirname "${BASH_SOURCE[0]}")/tools.sh"
 topic=admin
 # by_word: the words of each line in order, as a client's hash table gives an entity's settings in any.
@@ -118,7 +118,7 @@ configs --alter --entity-type groups --entity-name g --add-config consumer.sessi
 configs --alter --entity-type groups --entity-name g --add-config no.such=1
 configs --alter --entity-type groups --entity-name g --add-config share.auto.offset.reset=earliest
 sorted kafka-configs --describe --entity-type groups --entity-name g
-sorted kafka-configs --describe --entity-type groups --entity-name g --all
+sorted kafka-configs --describe --entity-type groups --entity-name g --all | grep -v errors.deadletterqueue
 configs --alter --entity-type groups --entity-name g --delete-config consumer.heartbeat.interval.ms,share.auto.offset.reset
 sorted kafka-configs --describe --entity-type groups
 title "settings of topics"

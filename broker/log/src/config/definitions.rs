@@ -71,6 +71,8 @@ definitions! {
         "The level at which the broker compresses where `compression.type` is zstd.";
     "delete.retention.ms": Long = "86400000", delete_retention_ms, Bounds::NOT_NEGATIVE, Some("log.cleaner.delete.retention.ms"),
         "How long a tombstone stays readable in a compacted topic.";
+    "errors.deadletterqueue.group.enable": Boolean = "false", errors_deadletterqueue_group_enable, Bounds::ANY, None,
+        "Whether share groups may use the topic as their dead-letter queue.";
     "file.delete.delay.ms": Long = "60000", file_delete_delay_ms, Bounds::NOT_NEGATIVE, Some("log.segment.delete.delay.ms"),
         "How long a dropped segment's file stays, as `.deleted`.";
     "flush.messages": Long = "9223372036854775807", flush_messages, Bounds::POSITIVE, Some("log.flush.interval.messages"),

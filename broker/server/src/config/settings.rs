@@ -13,6 +13,8 @@ use crate::quotas::Window;
 pub struct Settings {
     pub add_partitions_to_txn_retry_backoff_max_ms: i64,
     pub auto_create_topics_enable: bool,
+    pub dead_letter_auto_create_topics_enable: bool,
+    pub dead_letter_topic_prefix: String,
     pub broker_rack: Option<String>,
     pub connections_max_idle: Duration,
     pub(crate) controller_quota_window: Window,
@@ -77,6 +79,9 @@ impl Settings {
             add_partitions_to_txn_retry_backoff_max_ms: get
                 .number("add.partitions.to.txn.retry.backoff.max.ms"),
             auto_create_topics_enable: get.flag("auto.create.topics.enable"),
+            dead_letter_auto_create_topics_enable: get
+                .flag("errors.deadletterqueue.auto.create.topics.enable"),
+            dead_letter_topic_prefix: get.text("errors.deadletterqueue.topic.name.prefix"),
             broker_rack: values.given("broker.rack").map(str::to_owned),
             connections_max_idle: get.millis("connections.max.idle.ms"),
             controller_quota_window: get.window("controller.quota.window"),
@@ -245,6 +250,10 @@ impl Get<'_> {
     fn list(&self, name: &str) -> Vec<String> {
         let text = self.0.effective(name).unwrap_or_default();
         text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(str::to_lowercase).collect()
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.0.effective(name).unwrap_or_default().trim().to_owned()
     }
 
     fn flag(&self, name: &str) -> bool {

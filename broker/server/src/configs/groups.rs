@@ -39,7 +39,7 @@ macro_rules! bounded {
     };
 }
 
-/// By name. Facts of Apache Kafka 4.3.
+/// By name. Facts of Apache Kafka 4.3, and of 4.4 where a dead-letter queue is concerned.
 pub(super) static KEYS: &[GroupKey] = &[
     bounded!(
         "consumer.assignment.interval.ms",
@@ -59,6 +59,20 @@ pub(super) static KEYS: &[GroupKey] = &[
         "group.consumer.min.session.timeout.ms",
         "group.consumer.max.session.timeout.ms"
     ),
+    GroupKey {
+        name: "errors.deadletterqueue.copy.record.enable",
+        kind: Kind::Boolean,
+        fallback: Fallback::Own { default: "false", allowed: |_| true, wanted: "true or false" },
+    },
+    GroupKey {
+        name: "errors.deadletterqueue.topic.name",
+        kind: Kind::String,
+        fallback: Fallback::Own {
+            default: "",
+            allowed: |text| !text.starts_with("__"),
+            wanted: "a topic's name that does not start with '__'",
+        },
+    },
     bounded!(
         "share.assignment.interval.ms",
         "group.share.assignment.interval.ms",

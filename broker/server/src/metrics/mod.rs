@@ -8,6 +8,7 @@
 //! Counting costs a few relaxed additions for each request, none for a record. Everything else is looked up when somebody asks.
 
 mod cleaner;
+mod dead_letters;
 mod endpoint;
 mod lag;
 mod scrape;
@@ -20,6 +21,7 @@ use strata_coordinator::share::partition::{AcknowledgeType, AcknowledgementBatch
 use strata_log::Histogram;
 use strata_protocol::ApiKey;
 
+pub(crate) use self::dead_letters::DeadLetterCounts;
 pub(crate) use self::endpoint::{Endpoint, Health};
 use self::lag::Lag;
 pub(crate) use self::lag::follow as follow_lag;
@@ -47,6 +49,7 @@ pub(crate) struct Metrics {
     pub throttle_ms: AtomicU64,
     /// Records that members of share groups have acknowledged, by the type's number.
     pub acknowledged: [AtomicU64; 5],
+    pub dead_letters: DeadLetterCounts,
     /// How far groups are behind, as it was found last.
     lag: ArcSwap<Vec<Lag>>,
 }
@@ -59,6 +62,7 @@ impl Default for Metrics {
             throttled_requests: AtomicU64::new(0),
             throttle_ms: AtomicU64::new(0),
             acknowledged: Default::default(),
+            dead_letters: DeadLetterCounts::default(),
             lag: ArcSwap::default(),
         }
     }

@@ -80,7 +80,7 @@ impl Out<'_> {
         self.gauge(name, help, [(Labels::new(), value as f64)])
     }
 
-    fn counter(
+    pub(super) fn counter(
         &mut self,
         name: &str,
         help: &str,
@@ -337,6 +337,7 @@ fn share_groups(broker: &Broker, out: &mut Out<'_>) -> fmt::Result {
             (vec![("acktype", name.to_owned())], count as f64)
         }),
     )?;
+    broker.metrics.dead_letters.encode(out)?;
     let image = broker.image();
     let in_flight = broker.share.in_flight(PARTITIONS_MAX).into_iter().filter_map(|(key, count)| {
         let topic = image.topic_by_id(TopicId(key.topic_id))?.name.to_string();

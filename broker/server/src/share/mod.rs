@@ -11,6 +11,7 @@
 //! or when its state was made anew (offsets altered or deleted).
 
 mod acknowledge;
+mod dead_letters;
 mod fetch;
 mod members;
 mod partition;

@@ -8,13 +8,14 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use strata_coordinator::share::partition::{
-    AcknowledgeError, AcknowledgementBatch, ShareLimits, SharePartition, StateBatch, Write,
+    AcknowledgeError, AcknowledgementBatch, DeadLetters, ShareLimits, SharePartition, StateBatch, Write,
 };
 use strata_coordinator::share::persister::{PersisterRequest, SharePartitionKey, UNINITIALIZED_START_OFFSET};
 use strata_protocol::Str;
 use strata_types::{ErrorCode, LeaderEpoch, Offset};
 use tokio::sync::{Mutex as AsyncMutex, Notify, OnceCell, OwnedMutexGuard, mpsc, oneshot};
 
+use super::dead_letters;
 use super::persister;
 use super::settings::{OffsetReset, ShareSettings};
 use super::waiting::Waiting;
@@ -132,6 +133,8 @@ impl Shared {
                 state_epoch: stored.state_epoch,
                 waiting: VecDeque::new(),
                 storing: None,
+                letters: VecDeque::new(),
+                sending: None,
             };
             broker.tasks.spawn(task.run(jobs));
             Ok(Loaded { core: Mutex::new(core), writes })
@@ -246,6 +249,14 @@ struct Task {
     state_epoch: i32,
     waiting: VecDeque<Job>,
     storing: Option<Storing>,
+    /// What is to go to the dead-letter queue; one after the other.
+    letters: VecDeque<DeadLetters>,
+    sending: Option<Sending>,
+}
+
+struct Sending {
+    letters: DeadLetters,
+    outcome: BoxFuture<'static, ()>,
 }
 
 struct Storing {
@@ -269,6 +280,7 @@ impl Task {
                 () = until(deadline) => self.tick(),
                 job = jobs.recv() => self.waiting.extend(job),
                 outcome = stored(&mut self.storing) => self.stored(outcome),
+                () = sent(&mut self.sending) => self.sent(),
                 () = tokio::time::sleep(IDLE) => {
                     if self.is_idle() {
                         break;
@@ -278,6 +290,7 @@ impl Task {
             while let Ok(job) = jobs.try_recv() {
                 self.waiting.push_back(job);
             }
+            self.send_next();
             self.store_next();
         }
         self.finish(jobs).await;
@@ -349,11 +362,39 @@ impl Task {
         self.shared.waiting.wake();
     }
 
+    fn send_next(&mut self) {
+        if self.sending.is_some() {
+            return;
+        }
+        if self.letters.is_empty() {
+            self.letters.extend(self.shared.with(|core| core.take_dead_letters()).unwrap_or_default());
+        }
+        self.sending = self.letters.pop_front().map(|letters| {
+            let outcome = dead_letters::send(self.broker.clone(), self.shared.clone(), letters);
+            Sending { letters, outcome: Box::pin(outcome) }
+        });
+    }
+
+    /// Written or not, the records are archived now, as in Kafka.
+    fn sent(&mut self) {
+        let Some(Sending { letters, .. }) = self.sending.take() else { return };
+        let write = self.shared.with(|core| core.dead_lettered(&letters)).flatten();
+        self.waiting.extend(write.map(|write| Job { write, stored: None }));
+    }
+
     fn is_idle(&self) -> bool {
         let is_unused = now() - self.shared.used_at.load(Ordering::Relaxed) >= IDLE.as_millis() as i64;
         let holds =
             self.shared.loaded.get().is_some_and(|loaded| loaded.core.lock().next_deadline().is_some());
-        is_unused && !holds && self.storing.is_none() && self.waiting.is_empty()
+        let works = self.storing.is_some() || self.sending.is_some() || !self.waiting.is_empty();
+        is_unused && !holds && !works
+    }
+}
+
+async fn sent(sending: &mut Option<Sending>) {
+    match sending {
+        Some(sending) => (&mut sending.outcome).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -33,6 +33,11 @@ impl Batches {
         self.bytes.len()
     }
 
+    /// All that was read.
+    pub(super) fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+
     /// The batches that hold what was acquired.
     pub(super) fn of(&self, acquired: &[Acquired]) -> Bytes {
         let (Some(first), Some(last)) = (acquired.first(), acquired.last()) else { return Bytes::new() };

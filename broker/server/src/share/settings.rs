@@ -3,6 +3,7 @@
 use strata_coordinator::share::partition::ShareLimits;
 use strata_metadata::ConfigResource;
 
+use super::dead_letters;
 use crate::broker::Broker;
 
 /// Where a share group starts in a partition that it has never read (`share.auto.offset.reset`).
@@ -45,6 +46,7 @@ impl ShareSettings {
                     settings.share_record_lock_duration_ms,
                 ),
                 renew_enabled: text("share.renew.acknowledge.enable") != Some("false"),
+                dead_letters: text(dead_letters::TOPIC).is_some_and(|topic| !topic.trim().is_empty()),
             },
             committed: text("share.isolation.level") == Some("read_committed"),
             offset_reset: text("share.auto.offset.reset")

@@ -14,6 +14,7 @@ mod quotas;
 mod records;
 mod security;
 mod share;
+mod share_dead_letters;
 mod share_groups;
 mod share_reads;
 mod streams_groups;

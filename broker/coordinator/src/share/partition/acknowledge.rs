@@ -2,8 +2,12 @@
 
 use strata_types::{ErrorCode, TimestampMs};
 
+use super::batch::Letter;
 use super::batch::{Batch, Run};
-use super::{DeliveryState, SharePartition, StateBatch, Write, WriteId, is_held_by};
+use super::dead_letters::ended;
+use super::{
+    DeadLetterCause, DeliveryState, ShareLimits, SharePartition, StateBatch, Write, WriteId, is_held_by,
+};
 
 /// What a member says of a record that it acquired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,14 +134,14 @@ impl SharePartition {
 
     /// Frees, or archives after their last delivery, the records whose lock has run out. Stored or not, it holds at once.
     pub fn tick(&mut self, now: TimestampMs) -> Option<Write> {
-        let limit = self.limits.delivery_count_limit;
+        let limits = self.limits;
         let is_over = |run: &&mut Run| {
             run.entry.is_held() && run.entry.lock.as_ref().is_none_or(|lock| lock.until <= now)
         };
         let mut changed = Vec::new();
         for batch in self.batches.values_mut() {
             for run in batch.all_runs().iter_mut().filter(is_over) {
-                run.entry.state = released(run.entry.delivery_count, limit);
+                (run.entry.state, run.entry.letter) = released(run.entry.delivery_count, &limits);
                 run.entry.lock = None;
                 changed.push(state_of(run));
             }
@@ -146,6 +150,7 @@ impl SharePartition {
         if changed.is_empty() {
             return None;
         }
+        self.letters_wait = true;
         let id = self.next_write_id();
         Some(self.write(id, changed))
     }
@@ -190,7 +195,7 @@ impl SharePartition {
         id: WriteId,
         changed: &mut Vec<StateBatch>,
     ) {
-        let limit = self.limits.delivery_count_limit;
+        let limits = self.limits;
         let renewed_until = now + i64::from(self.limits.lock_duration_ms);
         let overlaps =
             |batch: &&mut Batch| batch.last() >= acked.first_offset && batch.first() <= acked.last_offset;
@@ -208,21 +213,18 @@ impl SharePartition {
                 };
                 for run in batch.runs_within(first, last) {
                     let deliveries = run.entry.delivery_count;
-                    match kind {
+                    let (state, letter) = match kind {
                         AcknowledgeType::Renew => {
                             run.entry.lock.iter_mut().for_each(|lock| lock.until = renewed_until);
                             continue;
                         }
-                        AcknowledgeType::Accept => {
-                            run.entry.start(DeliveryState::Acknowledged, deliveries, id)
-                        }
-                        AcknowledgeType::Release => {
-                            run.entry.start(released(deliveries, limit), deliveries, id)
-                        }
-                        AcknowledgeType::Gap | AcknowledgeType::Reject => {
-                            run.entry.start(DeliveryState::Archived, deliveries, id);
-                        }
-                    }
+                        AcknowledgeType::Accept => (DeliveryState::Acknowledged, None),
+                        AcknowledgeType::Release => released(deliveries, &limits),
+                        AcknowledgeType::Gap => (DeliveryState::Archived, None),
+                        AcknowledgeType::Reject => ended(DeadLetterCause::Rejected, limits.dead_letters),
+                    };
+                    run.entry.start(state, deliveries, id);
+                    run.entry.letter = letter;
                     changed.push(state_of(run));
                 }
                 first = last + 1;
@@ -232,9 +234,12 @@ impl SharePartition {
     }
 }
 
-/// What a record that comes back is: free, or archived after its last delivery.
-fn released(delivery_count: i16, limit: i16) -> DeliveryState {
-    if delivery_count >= limit { DeliveryState::Archived } else { DeliveryState::Available }
+/// What a record that comes back is: free, or at its end after the last delivery.
+pub(super) fn released(delivery_count: i16, limits: &ShareLimits) -> (DeliveryState, Option<Letter>) {
+    match delivery_count >= limits.delivery_count_limit {
+        true => ended(DeadLetterCause::DeliveryCountExceeded, limits.dead_letters),
+        false => (DeliveryState::Available, None),
+    }
 }
 
 fn state_of(run: &Run) -> StateBatch {

@@ -9,6 +9,7 @@
 use strata_protocol::Str;
 use strata_types::TimestampMs;
 
+use super::acknowledge::released;
 use super::batch::{Batch, Entry, Run};
 use super::{DeliveryState, SharePartition};
 
@@ -126,7 +127,8 @@ impl SharePartition {
         records_max: i64,
         found: &mut Found,
     ) -> bool {
-        let limit = self.limits.delivery_count_limit;
+        let limits = self.limits;
+        let limit = limits.delivery_count_limit;
         let throttle_at = THROTTLE_DELIVERY_COUNT_MIN.max(limit / 2 + limit % 2);
         let lock_until = now + i64::from(self.limits.lock_duration_ms);
         for batch in self.batches.values_mut().skip_while(|batch| batch.last() < first) {
@@ -158,7 +160,8 @@ impl SharePartition {
                 from = last + 1;
                 if run.entry.delivery_count >= limit {
                     // The limit was lowered since the last delivery.
-                    run.entry.state = DeliveryState::Archived;
+                    (run.entry.state, run.entry.letter) = released(run.entry.delivery_count, &limits);
+                    self.letters_wait = true;
                     continue;
                 }
                 let delivery_count = run.entry.delivery_count + 1;

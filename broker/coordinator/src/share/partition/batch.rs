@@ -10,7 +10,7 @@
 use strata_protocol::Str;
 use strata_types::TimestampMs;
 
-use super::{DeliveryState, WriteId};
+use super::{DeadLetterCause, DeliveryState, WriteId};
 
 /// Who has acquired a record, and until when.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +26,17 @@ pub(super) struct Entry {
     pub delivery_count: i16,
     /// Of an acquired record.
     pub lock: Option<Lock>,
+    /// Of a record on its way to the dead-letter queue; unknown after a restart.
+    pub letter: Option<Letter>,
     /// The state is not stored yet; should that fail, what was before comes back.
     pub pending: Option<Box<Pending>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Letter {
+    pub cause: DeadLetterCause,
+    /// The shell is writing it.
+    pub is_handed_out: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,12 +64,12 @@ pub(super) struct Batch {
 
 impl Entry {
     pub(super) fn new(state: DeliveryState, delivery_count: i16) -> Self {
-        Self { state, delivery_count, lock: None, pending: None }
+        Self { state, delivery_count, lock: None, letter: None, pending: None }
     }
 
     pub(super) fn acquired(member: &Str, until: TimestampMs, delivery_count: i16) -> Self {
         let lock = Some(Lock { member: member.clone(), until });
-        Self { state: DeliveryState::Acquired, delivery_count, lock, pending: None }
+        Self { state: DeliveryState::Acquired, delivery_count, lock, letter: None, pending: None }
     }
 
     /// Whether a member may acquire it now.
@@ -96,6 +105,11 @@ impl Entry {
         if !stored {
             let Pending { state, delivery_count, lock, .. } = *pending;
             (self.state, self.delivery_count, self.lock) = (state, delivery_count, lock);
+            // Its being written is not known to last: it is written again.
+            self.letter.iter_mut().for_each(|letter| letter.is_handed_out = false);
+        }
+        if self.state != DeliveryState::Archiving {
+            self.letter = None;
         }
     }
 }

@@ -6,8 +6,8 @@
 //!   settled … [ acquired | available | acknowledged | archived | … ] not yet looked at …
 //!
 //!   Available ──acquire──▶ Acquired ──accept──▶ Acknowledged
-//!       ▲                     ├──reject, gap──▶ Archived
-//!       └──release, time-out──┘ (Archived at the last delivery)
+//!       ▲                     ├──reject, gap──▶ Archived (by way of Archiving where the group has a dead-letter queue)
+//!       └──release, time-out──┘ (the same at the last delivery)
 //! ```
 //!
 //! - `acquire` takes what the shell has read from the log and locks as much of it as the member may have.
@@ -21,6 +21,7 @@
 mod acknowledge;
 mod acquire;
 mod batch;
+mod dead_letters;
 
 use std::collections::BTreeMap;
 
@@ -28,6 +29,7 @@ use strata_types::{Offset, TimestampMs};
 
 pub use acknowledge::{AcknowledgeError, AcknowledgeType, AcknowledgementBatch};
 pub use acquire::{AcquireMode, AcquireRequest, Acquired, BatchRange};
+pub use dead_letters::{DeadLetterCause, DeadLetters};
 
 use batch::{Batch, Entry};
 
@@ -37,17 +39,20 @@ pub enum DeliveryState {
     Available = 0,
     Acquired = 1,
     Acknowledged = 2,
+    /// On its way to the group's dead-letter queue (KIP-1191).
+    Archiving = 3,
     Archived = 4,
 }
 
 impl DeliveryState {
-    /// What a stored number says. 3 is a record on its way to a dead-letter queue (KIP-1191): not to be delivered again.
+    /// What a stored number says.
     pub fn from_id(id: i8) -> Option<Self> {
         match id {
             0 => Some(Self::Available),
             1 => Some(Self::Acquired),
             2 => Some(Self::Acknowledged),
-            3 | 4 => Some(Self::Archived),
+            3 => Some(Self::Archiving),
+            4 => Some(Self::Archived),
             _ => None,
         }
     }
@@ -56,7 +61,7 @@ impl DeliveryState {
         self as i8
     }
 
-    /// Whether no member will get the record any more.
+    /// Whether nothing more happens to the record.
     pub const fn is_terminal(self) -> bool {
         matches!(self, Self::Acknowledged | Self::Archived)
     }
@@ -83,6 +88,8 @@ pub struct ShareLimits {
     pub lock_duration_ms: i32,
     /// `share.renew.acknowledge.enable`
     pub renew_enabled: bool,
+    /// `errors.deadletterqueue.topic.name`: whether the group has a dead-letter queue.
+    pub dead_letters: bool,
 }
 
 impl Default for ShareLimits {
@@ -92,6 +99,7 @@ impl Default for ShareLimits {
             delivery_count_limit: 5,
             lock_duration_ms: 30_000,
             renew_enabled: true,
+            dead_letters: false,
         }
     }
 }
@@ -122,6 +130,8 @@ pub struct SharePartition {
     /// By first offset; they do not overlap. What is between two of them, the log does not have.
     batches: BTreeMap<i64, Batch>,
     next_write: u64,
+    /// There may be records that are to go to the dead-letter queue.
+    letters_wait: bool,
 }
 
 impl SharePartition {
@@ -129,8 +139,14 @@ impl SharePartition {
     pub fn load(start_offset: i64, stored: &[StateBatch], limits: ShareLimits) -> Self {
         let mut sorted: Vec<StateBatch> = stored.to_vec();
         sorted.sort_by_key(|batch| batch.first_offset);
-        let mut partition =
-            Self { limits, start_offset, end_offset: start_offset, batches: BTreeMap::new(), next_write: 0 };
+        let mut partition = Self {
+            limits,
+            start_offset,
+            end_offset: start_offset,
+            batches: BTreeMap::new(),
+            next_write: 0,
+            letters_wait: true,
+        };
         let mut next = start_offset;
         for StateBatch { first_offset, last_offset, state, delivery_count } in sorted {
             let first = first_offset.max(next);
@@ -227,6 +243,7 @@ impl SharePartition {
             batch.all_runs().iter_mut().for_each(|run| run.entry.finish(id, stored));
             batch.join_runs();
         }
+        self.letters_wait = true;
         // Kafka moves the start only after a success; that of a time-out's records does not depend on it.
         self.advance_start();
     }

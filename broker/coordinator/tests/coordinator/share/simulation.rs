@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use strata_coordinator::share::partition::{
-    AcknowledgeType, AcknowledgementBatch, AcquireMode, AcquireRequest, BatchRange, ShareLimits,
-    SharePartition, Write,
+    AcknowledgeType, AcknowledgementBatch, AcquireMode, AcquireRequest, BatchRange, DeadLetters,
+    DeliveryState, ShareLimits, SharePartition, Write,
 };
 use strata_coordinator::share::persister::PersisterResponse;
 use strata_protocol::Str;
@@ -22,11 +22,12 @@ const LIMITS: ShareLimits = ShareLimits {
     delivery_count_limit: 4,
     lock_duration_ms: 1_000,
     renew_enabled: true,
+    dead_letters: false,
 };
 
 #[test]
 fn no_record_is_lost_or_delivered_too_often_whatever_happens() {
-    let (mut crashes, mut accepted, mut exhausted, mut failed) = (0, 0, 0, 0);
+    let (mut crashes, mut accepted, mut exhausted, mut failed, mut written) = (0, 0, 0, 0, 0);
     for seed in 1..=SEEDS {
         let mut world = World::new(seed);
         for _ in 0..STEPS {
@@ -35,13 +36,14 @@ fn no_record_is_lost_or_delivered_too_often_whatever_happens() {
         world.drain();
         crashes += world.crashes;
         failed += world.failed;
+        written += world.records.values().filter(|record| record.is_written).count();
         accepted += world.records.values().filter(|record| record.is_accepted).count();
         exhausted += world.records.values().filter(|record| record.is_exhausted).count();
     }
     // The runs are worth something only if such things happen in them.
     assert!(
-        crashes > 1_000 && accepted > 10_000 && exhausted > 150 && failed > 1_000,
-        "{crashes} crashes, {accepted} accepted, {exhausted} exhausted, {failed} failed"
+        crashes > 1_000 && accepted > 10_000 && exhausted > 150 && failed > 1_000 && written > 500,
+        "{crashes} crashes, {accepted} accepted, {exhausted} exhausted, {failed} failed, {written} written"
     );
 }
 
@@ -55,6 +57,8 @@ struct Record {
     is_rejected: bool,
     /// The last delivery that there may be has ended without a word.
     is_exhausted: bool,
+    /// It is in the dead-letter queue.
+    is_written: bool,
     is_gone: bool,
 }
 
@@ -76,6 +80,9 @@ struct World {
     next_offset: i64,
     records: BTreeMap<i64, Record>,
     on_its_way: Vec<OnItsWay>,
+    limits: ShareLimits,
+    /// On their way to the dead-letter queue.
+    letters: Vec<DeadLetters>,
     start_seen: i64,
     crashes: usize,
     failed: usize,
@@ -85,8 +92,12 @@ impl World {
     fn new(seed: u64) -> Self {
         let mut persister = Persister::new(4);
         persister.ask(initialize(1, 0));
+        // Every other group has a dead-letter queue.
+        let limits = ShareLimits { dead_letters: seed.is_multiple_of(2), ..LIMITS };
         Self {
-            partition: SharePartition::load(0, &[], LIMITS),
+            limits,
+            letters: Vec::new(),
+            partition: SharePartition::load(0, &[], limits),
             persister,
             random: Random(seed),
             now: 0,
@@ -110,7 +121,10 @@ impl World {
             }
             40..65 => self.acknowledge(),
             65..82 => self.finish_write(),
-            82..88 => self.tick(),
+            82..88 => {
+                self.write_letters();
+                self.tick();
+            }
             88..92 => self.leave(),
             92..95 => self.compact(),
             95..98 => self.cut(),
@@ -127,6 +141,11 @@ impl World {
             assert!(
                 record.is_accepted || record.is_rejected || record.is_exhausted || record.is_gone,
                 "{offset} is lost: {record:?}"
+            );
+            let is_dead = (record.is_rejected || record.is_exhausted) && !record.is_gone;
+            assert!(
+                !(is_dead && self.limits.dead_letters) || record.is_written,
+                "{offset} is in no queue: {record:?}"
             );
         }
     }
@@ -232,6 +251,22 @@ impl World {
         self.partition.written(write.id, stored);
     }
 
+    /// The shell takes what is to be written, and writes some of it.
+    fn write_letters(&mut self) {
+        self.letters.extend(self.partition.take_dead_letters());
+        if self.letters.is_empty() {
+            return;
+        }
+        let letters = self.letters.remove(0);
+        for (offset, record) in self.records.range_mut(letters.first_offset..=letters.last_offset) {
+            assert!(!record.is_accepted, "{offset} was accepted, and is in the queue");
+            record.is_written = true;
+        }
+        if let Some(write) = self.partition.dead_lettered(&letters) {
+            self.on_its_way.push(OnItsWay { write, member: None, meaning: Vec::new() });
+        }
+    }
+
     fn take_at_word(&mut self, meaning: &[(i64, Option<AcknowledgeType>)]) {
         for (offset, kind) in meaning {
             let record = self.records.get_mut(offset).expect("a record");
@@ -318,12 +353,14 @@ impl World {
         self.persister.restart(0);
         assert_eq!(self.persister.log.len(), log);
         let stored = self.persister.read(-1).expect("what was stored");
-        self.partition = SharePartition::load(stored.start_offset, &stored.batches, LIMITS);
+        self.partition = SharePartition::load(stored.start_offset, &stored.batches, self.limits);
+        self.letters.clear();
         self.partition.log_start_moved(Offset(self.log_start));
         // The start may lag behind what was seen, never behind what was stored.
         self.start_seen = self.partition.start_offset().0;
         let is_settled = |offset: i64| {
-            let mut batches = stored.batches.iter().filter(|batch| batch.state.is_terminal());
+            let is_settled = |state: DeliveryState| state.is_terminal() || state == DeliveryState::Archiving;
+            let mut batches = stored.batches.iter().filter(|batch| is_settled(batch.state));
             offset < stored.start_offset
                 || batches.any(|batch| batch.first_offset <= offset && offset <= batch.last_offset)
         };
@@ -344,8 +381,10 @@ impl World {
             }
             self.now += 2_000;
             self.tick();
+            self.write_letters();
             if self.acquire() == 0
                 && self.on_its_way.is_empty()
+                && self.letters.is_empty()
                 && self.partition.next_fetch_offset().0 >= self.next_offset
             {
                 break;
