@@ -10,7 +10,7 @@ const NOT_SETTINGS: &[&str] = &[
     "KAFKA_HOME",
     "KAFKA_HEAP_OPTS",
     "KAFKA_LOG4J_OPTS",
-    "KAFKA_OPTS",
+    JAVA_OPTIONS,
     "KAFKA_JMX_OPTS",
     "KAFKA_JVM_PERFORMANCE_OPTS",
     "KAFKA_GC_LOG_OPTS",
@@ -24,6 +24,9 @@ const NOT_SETTINGS: &[&str] = &[
     "STRATA_BOOTSTRAP_SERVER",
     "STRATA_LOG",
 ];
+
+/// Java's options, of which one names a file that counts.
+pub(super) const JAVA_OPTIONS: &str = "KAFKA_OPTS";
 
 /// The image's name for the cluster's id, which is no setting of the broker but of `kafka-storage format`.
 pub(super) const CLUSTER_ID: &str = "CLUSTER_ID";

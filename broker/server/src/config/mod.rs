@@ -11,6 +11,7 @@
 //! listeners, several voters, classes to load) is refused; what nobody knows is worth a warning, as in Kafka.
 
 mod environment;
+mod jaas_file;
 mod keys;
 mod listeners;
 mod sasl;
@@ -26,6 +27,7 @@ use std::time::Duration;
 
 use strata_types::{NodeId, properties};
 
+use jaas_file::JaasFile;
 pub use keys::{Key, Update, broker_key, broker_keys, broker_synonyms};
 pub use listeners::{Endpoint, Listener, SecurityProtocol};
 pub use sasl::{KeySource, KeyUrl, Mechanism, MechanismSettings, OauthSettings, SaslSettings, SignedTokens};
@@ -101,9 +103,11 @@ impl Config {
         O: AsRef<str>,
     {
         let mut given: BTreeMap<String, String> = properties::parse(properties)?.into_iter().collect();
-        let mut cluster_id = None;
+        let (mut cluster_id, mut jaas_file) = (None, JaasFile::default());
         for (variable, value) in environment {
-            if variable.as_ref() == environment::CLUSTER_ID {
+            if variable.as_ref() == environment::JAVA_OPTIONS {
+                jaas_file = JaasFile::of(&value.into())?;
+            } else if variable.as_ref() == environment::CLUSTER_ID {
                 cluster_id = Some(value.into());
             } else if let Some(key) = environment::setting(variable.as_ref()) {
                 given.insert(key, value.into());
@@ -119,10 +123,14 @@ impl Config {
         }
         // Our own name for what Kafka is told when its storage is formatted.
         let cluster_id = given.remove("cluster.id").or(cluster_id).filter(|id| !id.is_empty());
-        Self::check(given, cluster_id)
+        Self::check(given, cluster_id, &jaas_file)
     }
 
-    fn check(given: BTreeMap<String, String>, cluster_id: Option<String>) -> Result<Self, ConfigError> {
+    fn check(
+        given: BTreeMap<String, String>,
+        cluster_id: Option<String>,
+        jaas_file: &JaasFile,
+    ) -> Result<Self, ConfigError> {
         let mut warnings = Vec::new();
         for (name, value) in &given {
             match broker_key(without_listener(name).unwrap_or(name)) {
@@ -134,7 +142,7 @@ impl Config {
                 None => warnings.push(format!("{name} is not a known setting and has no effect")),
             }
         }
-        let values = Values { given: &given };
+        let values = Values { given: &given, jaas_file };
         refuse_unsupported(&values)?;
         let node_id = node_id(&values)?;
         check_quorum(&values, node_id)?;
@@ -164,12 +172,12 @@ impl Config {
 
     /// What counts: what is said, or the default.
     pub fn effective(&self, name: &str) -> Option<&str> {
-        Values { given: &self.given }.effective(name)
+        Values::of(&self.given).effective(name)
     }
 
     /// What counts for one listener.
     pub fn effective_for(&self, listener: &str, name: &str) -> Option<&str> {
-        Values { given: &self.given }.of_listener(listener, name)
+        Values::of(&self.given).of_listener(listener, name)
     }
 
     /// The broker's defaults of topic settings: for each `(topic setting, broker setting)` pair given, the topic setting
@@ -214,9 +222,16 @@ impl Config {
 /// What a checked configuration says, with Kafka's defaults below it.
 struct Values<'a> {
     given: &'a BTreeMap<String, String>,
+    jaas_file: &'a JaasFile,
 }
 
 impl<'a> Values<'a> {
+    /// Of a configuration whose JAAS file has been looked at before.
+    fn of(given: &'a BTreeMap<String, String>) -> Self {
+        static NONE: JaasFile = JaasFile::none();
+        Self { given, jaas_file: &NONE }
+    }
+
     fn given(&self, name: &str) -> Option<&'a str> {
         self.given.get(name).map(|value| value.trim())
     }

@@ -27,6 +27,15 @@ impl Mechanism {
         }
     }
 
+    /// The end of the name of the class that logs in by it.
+    pub(super) const fn login_module(self) -> &'static str {
+        match self {
+            Self::Plain => "PlainLoginModule",
+            Self::Scram(_) => "ScramLoginModule",
+            Self::OauthBearer => "OAuthBearerLoginModule",
+        }
+    }
+
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
             "PLAIN" => Some(Self::Plain),
@@ -134,7 +143,7 @@ impl MechanismSettings {
     fn new(values: &Values<'_>, listener: &str, mechanism: Mechanism) -> Result<Self, ConfigError> {
         let get = |key: &str| values.of_mechanism(listener, mechanism, key);
         let jaas = match get("sasl.jaas.config") {
-            None => None,
+            None => values.jaas_file.entry(listener, mechanism).cloned(),
             Some(text) => Some(jaas::parse(text).map_err(|why| {
                 let key = format!("listener.name.{}.sasl.jaas.config", listener.to_ascii_lowercase());
                 ConfigError::invalid(&key, "[hidden]", why)
