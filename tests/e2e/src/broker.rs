@@ -130,6 +130,17 @@ impl Broker {
         self.restart()
     }
 
+    /// SIGKILL, a look at the data folder, and a new process on it, on another port.
+    pub fn kill_look_and_restart<T>(
+        mut self,
+        look: impl FnOnce(&Path) -> anyhow::Result<T>,
+    ) -> anyhow::Result<(Self, T)> {
+        self.child.kill()?;
+        self.child.wait()?;
+        let seen = look(&self.folder.path().join(DATA))?;
+        Ok((self.restart()?, seen))
+    }
+
     /// SIGTERM, and a new process on the same folder, on another port.
     pub fn stop_and_restart(mut self) -> anyhow::Result<Self> {
         let status = self.terminate()?;
