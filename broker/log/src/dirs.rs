@@ -105,12 +105,14 @@ impl LogDirs {
     /// The first folder cannot be opened.
     pub fn open(options: LogDirsOptions) -> Result<Self, StorageError> {
         let open_files_max = options.open_files_max / options.dirs.len().max(1);
+        let folders_at_once = options.dirs.len() > 1;
         let mut dirs = Vec::with_capacity(options.dirs.len());
         for (at, path) in options.dirs.into_iter().enumerate() {
             let opened = LogManager::open(LogManagerOptions {
                 dir: path.clone(),
                 default_config: options.default_config.clone(),
                 open_files_max,
+                folders_at_once,
                 listener: options.listener.clone(),
                 now: options.now,
             });

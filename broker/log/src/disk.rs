@@ -20,6 +20,13 @@ pub(crate) fn open(path: &Path) -> Result<File> {
         .map_err(StorageError::io("open", path))
 }
 
+/// Opens a new file to read and write; one that is there is emptied.
+pub(crate) fn create(path: &Path) -> Result<File> {
+    faults::check("open", path)
+        .and_then(|()| OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path))
+        .map_err(StorageError::io("create", path))
+}
+
 /// Opens a file that must be there.
 pub(crate) fn open_existing(path: &Path) -> Result<File> {
     faults::check("open", path)
@@ -141,7 +148,9 @@ pub(crate) fn set_modified_as(file: &File, other: &File, path: &Path) -> Result<
 }
 
 pub(crate) fn create_folder(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).map_err(StorageError::io("create", path))
+    faults::check("create", path)
+        .and_then(|()| fs::create_dir_all(path))
+        .map_err(StorageError::io("create", path))
 }
 
 pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
@@ -168,16 +177,25 @@ pub(crate) fn remove_folder(path: &Path) -> Result<()> {
 
 /// The names in a folder that are text.
 pub(crate) fn list(path: &Path) -> Result<Vec<String>> {
-    let list = || {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(path)? {
-            if let Ok(name) = entry?.file_name().into_string() {
-                names.push(name);
-            }
+    names_in(path).map_err(StorageError::io("list", path))
+}
+
+/// The names in a folder that are text; `None` if there is no such folder.
+pub(crate) fn list_if_there(path: &Path) -> Result<Option<Vec<String>>> {
+    match names_in(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        names => names.map(Some).map_err(StorageError::io("list", path)),
+    }
+}
+
+fn names_in(path: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(path)? {
+        if let Ok(name) = entry?.file_name().into_string() {
+            names.push(name);
         }
-        Ok(names)
-    };
-    list().map_err(StorageError::io("list", path))
+    }
+    Ok(names)
 }
 
 /// Takes a folder's lock file, which is free again when the process ends, however it does.

@@ -17,6 +17,11 @@ pub(crate) struct EpochCache {
 }
 
 impl EpochCache {
+    /// No epochs, and no file.
+    pub(crate) fn empty(path: PathBuf) -> Self {
+        Self { path, entries: Vec::new(), dirty: false, unwritten: false }
+    }
+
     pub(crate) fn load(path: PathBuf) -> Result<Self, StorageError> {
         let mut entries: Vec<(LeaderEpoch, Offset)> = Vec::new();
         for entry in checkpoint::read_epochs(&path)? {
@@ -24,7 +29,7 @@ impl EpochCache {
                 entries.push(entry);
             }
         }
-        Ok(Self { path, entries, dirty: false, unwritten: false })
+        Ok(Self { entries, ..Self::empty(path) })
     }
 
     /// A leader's epoch begins at this offset, unless it or a later one has begun already. It goes to the file with its

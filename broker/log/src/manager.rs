@@ -1,19 +1,16 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use strata_types::{Offset, TimestampMs, TopicId, TopicName, TopicPartition};
+use strata_types::{TimestampMs, TopicId, TopicName, TopicPartition};
 
+use crate::checkpoint::{Known, SettledLog};
 use crate::dirs::Folder;
-use crate::log::{LogOptions, Recovery, RecoveryReport, Trust};
+use crate::log::{Checkpoint, LogOptions, Recovery, RecoveryReport, Trust};
 use crate::{FileCache, Flusher, Log, LogConfig, LogListener, StorageError, checkpoint, disk};
-
-const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
-const LOG_STARTS: &str = "log-start-offset-checkpoint";
-const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
-const CLEANED: &str = "cleaner-offset-checkpoint";
 
 /// There while no process has the folder open, and the last one closed it properly.
 const CLEAN_MARKER: &str = ".kafka_cleanshutdown";
@@ -34,6 +31,9 @@ pub struct LogManagerOptions {
     pub default_config: Arc<LogConfig>,
     /// How many files stay open.
     pub open_files_max: usize,
+    /// Whether a log's folder is made at once, and not with its first record: where there are several data folders, it says
+    /// in which of them the log is.
+    pub folders_at_once: bool,
     pub listener: Option<Arc<dyn LogListener>>,
     pub now: TimestampMs,
 }
@@ -45,6 +45,7 @@ impl LogManagerOptions {
             dir: dir.into(),
             default_config: Arc::new(LogConfig::default()),
             open_files_max: crate::OPEN_FILES_MAX,
+            folders_at_once: false,
             listener: None,
             now,
         }
@@ -66,13 +67,18 @@ struct Inner {
     folder: Arc<Folder>,
     /// Held for as long as the folder is open.
     _lock: File,
-    checkpoints: Mutex<()>,
+    /// Held while checkpoints are collected and written: two at once could replace newer offsets by older ones.
+    checkpoints: Mutex<checkpoint::Writer>,
+    folders_at_once: bool,
+    /// Whether there may be folders of deleted logs.
+    any_deleted: AtomicBool,
 }
 
 impl LogManager {
     /// Takes the folder for this process and recovers its logs, on all cores.
     pub fn open(options: LogManagerOptions) -> Result<Self, StorageError> {
-        let LogManagerOptions { dir, default_config, open_files_max, listener, now } = options;
+        let LogManagerOptions { dir, default_config, open_files_max, folders_at_once, listener, now } =
+            options;
         disk::create_folder(&dir)?;
         let lock = disk::lock(&dir.join(".lock"))?;
         let trust = trust(&dir)?;
@@ -89,6 +95,7 @@ impl LogManager {
         disk::replace(&dir.join(BOOT_MARKER), disk::boot_id().as_bytes(), true)?;
         let logs = opened.into_iter().map(|log| (log.partition().clone(), log)).collect();
         let flusher = Flusher::start(&dir, listener)?;
+        let checkpoints = Mutex::new(checkpoint::Writer::new(&dir));
         Ok(Self(Arc::new(Inner {
             dir,
             default_config,
@@ -99,7 +106,9 @@ impl LogManager {
             report,
             folder,
             _lock: lock,
-            checkpoints: Mutex::new(()),
+            checkpoints,
+            folders_at_once,
+            any_deleted: AtomicBool::new(true),
         })))
     }
 
@@ -178,6 +187,7 @@ impl LogManager {
             files: self.0.files.clone(),
             recovery: Recovery::default(),
             folder: self.0.folder.clone(),
+            folder_at_once: self.0.folders_at_once,
             now,
         });
         let log = opened.inspect_err(|error| {
@@ -202,61 +212,68 @@ impl LogManager {
     pub fn delete(&self, partition: &TopicPartition) -> Result<bool, StorageError> {
         let Some(log) = self.0.logs.write().remove(partition) else { return Ok(false) };
         log.abandon();
+        if !log.has_folder() {
+            return Ok(true);
+        }
         let name = deleted_name(partition, log.topic_id());
         let to = self.0.dir.join(name);
         disk::remove_folder(&to)?;
         disk::rename(&log.dir(), &to)?;
         log.moved_to(&to);
+        self.0.any_deleted.store(true, Ordering::Release);
         Ok(true)
     }
 
     /// Removes the files of deleted logs. Who still reads one keeps it. Tells how many folders went.
     pub fn remove_deleted(&self) -> Result<usize, StorageError> {
-        let names = disk::list(&self.0.dir)?;
-        let deleted: Vec<_> = names.iter().filter(|name| name.ends_with(DELETE_SUFFIX)).collect();
-        deleted.iter().try_for_each(|name| disk::remove_folder(&self.0.dir.join(name)))?;
-        Ok(deleted.len())
+        if !self.0.any_deleted.swap(false, Ordering::AcqRel) {
+            return Ok(0);
+        }
+        let remove = || {
+            let names = disk::list(&self.0.dir)?;
+            let deleted: Vec<_> = names.iter().filter(|name| name.ends_with(DELETE_SUFFIX)).collect();
+            deleted.iter().try_for_each(|name| disk::remove_folder(&self.0.dir.join(name)))?;
+            Ok(deleted.len())
+        };
+        remove().inspect_err(|_| self.0.any_deleted.store(true, Ordering::Release))
     }
 
     /// Writes down where recovery may start, and closes files that were not used since the last call.
     pub fn checkpoint(&self) -> Result<(), StorageError> {
-        // Two at once could replace newer offsets by older ones.
-        let _one_at_a_time = self.0.checkpoints.lock();
+        let mut writer = self.0.checkpoints.lock();
         let logs = self.logs();
-        let mut points = BTreeMap::new();
+        let mut points = checkpoint::Points::default();
         for log in &logs {
-            if log.offline().is_some() {
-                continue;
-            }
-            match log.checkpoint() {
-                Ok(point) => drop(points.insert(log.partition(), point)),
+            let at = log.partition();
+            match log.offline().map_or_else(|| log.checkpoint(), |_| Ok(None)) {
+                Ok(Some(Checkpoint { recovery_point, settled })) => {
+                    points.recovery_points.insert(at, recovery_point);
+                    points.settled.insert(at, SettledLog { topic_id: log.topic_id(), settled });
+                }
+                Ok(None) => {}
                 // Its folder was moved meanwhile.
                 Err(_) if log.is_deleted() => {}
                 Err(error) => return Err(error),
             }
+            // Of a log without files nothing needs to be known.
+            if log.has_folder() {
+                if let Some(start) = log.start_to_remember() {
+                    points.starts.insert(at, start);
+                }
+                points.high_watermarks.insert(at, log.high_watermark());
+            }
         }
-        let dir = &self.0.dir;
-        let starts: Vec<_> = logs
-            .iter()
-            .filter(|log| log.segments()[0].base_offset != log.start_offset())
-            .map(|log| (log.partition(), log.start_offset()))
-            .collect();
-        let high_watermarks: Vec<_> =
-            logs.iter().map(|log| (log.partition(), log.high_watermark())).collect();
-        checkpoint::write_offsets(&dir.join(RECOVERY_POINTS), points.into_iter())?;
-        checkpoint::write_offsets(&dir.join(LOG_STARTS), starts.into_iter())?;
-        checkpoint::write_offsets(&dir.join(HIGH_WATERMARKS), high_watermarks.into_iter())?;
+        writer.write(&points)?;
         self.0.files.close_idle();
         Ok(())
     }
 
     /// Writes down up to where logs are compacted, so that the next start need not begin anew.
     pub fn checkpoint_cleaned(&self) -> Result<(), StorageError> {
-        let _one_at_a_time = self.0.checkpoints.lock();
+        let mut writer = self.0.checkpoints.lock();
         let logs = self.logs();
-        let cleaned: Vec<_> =
-            logs.iter().filter_map(|log| Some((log.partition(), log.cleaned_until()?))).collect();
-        checkpoint::write_offsets(&self.0.dir.join(CLEANED), cleaned.into_iter())
+        let cleaned = logs.iter().filter_map(|log| Some((log.partition(), log.cleaned_until()?)));
+        writer.write_cleaned(&cleaned.collect())
     }
 
     /// Flushes and completes every log, so that the next start has nothing to recover. Nothing can be appended any
@@ -297,43 +314,29 @@ fn open_logs(
     files: &FileCache,
     now: TimestampMs,
 ) -> Result<Vec<Arc<Log>>, StorageError> {
-    let known = |name| {
-        checkpoint::read_offsets(&dir.join(name)).unwrap_or_else(|error| {
-            // Without it recovery scans more, that is all.
-            tracing::warn!(%error, "a checkpoint is not used");
-            BTreeMap::new()
-        })
-    };
-    let (points, starts, high_watermarks, cleaned) =
-        (known(RECOVERY_POINTS), known(LOG_STARTS), known(HIGH_WATERMARKS), known(CLEANED));
-    let mut found = Vec::new();
-    for name in disk::list(dir)? {
-        if let Some(partition) = partition_of(&name).filter(|at| at.topic.as_str() != METADATA_TOPIC)
-            && let Some(topic_id) = topic_id_of(&dir.join(&name))?
-        {
-            found.push((partition, topic_id));
-        }
-    }
-    let open = |(partition, topic_id): &(TopicPartition, TopicId)| {
-        let recovery = Recovery {
-            trust,
-            recovery_point: points.get(partition).copied().unwrap_or(Offset::ZERO),
-            log_start_offset: starts.get(partition).copied(),
-            high_watermark: high_watermarks.get(partition).copied().unwrap_or(Offset::ZERO),
-            cleaned_until: cleaned.get(partition).copied(),
-        };
-        Log::open(LogOptions {
-            dir: dir.join(partition.to_string()),
+    let known = Known::read(dir);
+    let found: Vec<_> = disk::list(dir)?
+        .into_iter()
+        .filter_map(|name| partition_of(&name).filter(|at| at.topic.as_str() != METADATA_TOPIC))
+        .collect();
+    let open = |partition: &TopicPartition| {
+        let path = dir.join(partition.to_string());
+        let names = disk::list(&path)?;
+        let Some(topic_id) = topic_id_of(&path, &names)? else { return Ok(None) };
+        let options = LogOptions {
+            dir: path,
             partition: partition.clone(),
-            topic_id: *topic_id,
+            topic_id,
             config: config.clone(),
             files: files.clone(),
-            recovery,
+            recovery: known.of(partition, topic_id, trust),
             folder: folder.clone(),
+            folder_at_once: true,
             now,
-        })
+        };
+        Log::open_found(options, names).map(Some)
     };
-    on_all_cores(&found, open)
+    Ok(on_all_cores(&found, open)?.into_iter().flatten().collect())
 }
 
 fn on_all_cores<T: Sync, R: Send>(
@@ -367,12 +370,12 @@ fn partition_of(name: &str) -> Option<TopicPartition> {
 }
 
 /// The topic's id. A folder that was made and never written to is removed: its creation was never acknowledged.
-fn topic_id_of(folder: &Path) -> Result<Option<TopicId>, StorageError> {
+fn topic_id_of(folder: &Path, names: &[String]) -> Result<Option<TopicId>, StorageError> {
     let path = folder.join("partition.metadata");
     if let Some(id) = checkpoint::read_topic_id(&path)? {
         return Ok(Some(id));
     }
-    for name in disk::list(folder)?.iter().filter(|name| name.ends_with(".log")) {
+    for name in names.iter().filter(|name| name.ends_with(".log")) {
         if disk::size(&folder.join(name))?.is_some_and(|bytes| bytes > 0) {
             return Err(StorageError::corrupt(&path, "it is missing, and the folder holds records"));
         }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strata_coordinator::GroupRequest;
-use strata_log::RetentionLimits;
+use strata_log::{RemoteLog, RetentionLimits};
 use strata_metadata::{Changes, ConfigResource, Image, controller};
 use strata_protocol::Str;
-use strata_types::{TopicId, TopicName};
+use strata_types::{Offset, TopicId, TopicName};
 use tokio::time::{MissedTickBehavior, interval_at};
 
 use crate::broker::{Broker, now};
@@ -50,11 +50,26 @@ pub(crate) fn start(broker: &Arc<Broker>, image: Arc<Image>) {
     if let Some(tokens) = &broker.config.security.tokens {
         every(broker, tokens.check_interval, sweep_tokens);
     }
-    every(broker, settings.retention_check_interval, |broker| async move {
-        for partition in broker.partitions.all() {
-            enforce_retention(&broker, &partition).await;
-        }
-    });
+    every(broker, settings.retention_check_interval, enforce_all_retention);
+}
+
+/// Retention everywhere: one partition after the other where the archive is asked, all others in one go.
+async fn enforce_all_retention(broker: Arc<Broker>) {
+    let all = broker.partitions.all();
+    let (archived, local): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|partition| archive_of(&broker, partition).is_some());
+    for partition in archived {
+        enforce_retention(&broker, &partition).await;
+    }
+    let enforced = blocking(move || local.iter().for_each(|partition| drop_expired(partition, None))).await;
+    if let Err(error) = enforced {
+        tracing::error!("retention failed: {error}");
+    }
+}
+
+/// The archive, for a partition that goes there.
+fn archive_of<'a>(broker: &'a Broker, partition: &Partition) -> Option<&'a Arc<dyn RemoteLog>> {
+    broker.remote.as_ref().filter(|_| partition.log.config().remote_storage_enable)
 }
 
 /// Has the controller know which logs cannot be used, so that clients learn that nobody leads these partitions.
@@ -119,7 +134,7 @@ fn tidy(broker: &Broker) {
 /// Drops what the topic's retention says, here and in the archive.
 pub(crate) async fn enforce_retention(broker: &Arc<Broker>, partition: &Arc<Partition>) {
     let config = partition.log.config();
-    let archive = broker.remote.as_ref().filter(|_| config.remote_storage_enable);
+    let archive = archive_of(broker, partition);
     let archived_until = archive.and_then(|archive| archive.archived_until(&partition.id));
     if let Some(archive) = archive {
         let limits = RetentionLimits {
@@ -140,17 +155,23 @@ pub(crate) async fn enforce_retention(broker: &Arc<Broker>, partition: &Arc<Part
         }
     }
     let kept = partition.clone();
-    match blocking(move || kept.log.enforce_retention(now(), archived_until)).await {
-        Ok(Ok(outcome)) if outcome.segments_removed > 0 => {
+    // Who shuts down needs no retention.
+    let _ = blocking(move || drop_expired(&kept, archived_until)).await;
+}
+
+/// Drops what the topic's retention does not keep in the log itself.
+fn drop_expired(partition: &Partition, archived_until: Option<Offset>) {
+    match partition.log.enforce_retention(now(), archived_until) {
+        Ok(outcome) if outcome.segments_removed > 0 => {
             tracing::info!(partition = %partition.id.partition, segments = outcome.segments_removed, "retention");
         }
-        Ok(Err(error)) => tracing::error!(partition = %partition.id.partition, "retention failed: {error}"),
-        _ => {}
+        Err(error) => tracing::error!(partition = %partition.id.partition, "retention failed: {error}"),
+        Ok(_) => {}
     }
 }
 
 /// The local bytes that the archive does not have.
-fn bytes_after(partition: &Partition, archived_until: Option<strata_types::Offset>) -> u64 {
+fn bytes_after(partition: &Partition, archived_until: Option<Offset>) -> u64 {
     let segments = partition.log.segments();
     segments.iter().filter(|s| archived_until.is_none_or(|until| s.end_offset > until)).map(|s| s.bytes).sum()
 }

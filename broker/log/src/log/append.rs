@@ -201,6 +201,7 @@ impl Log {
             self.roll_locked(writer, now)?;
         }
         let mut shared = self.shared.write();
+        self.make_files(&mut shared, config, now)?;
         for one in incoming.iter() {
             let header = &one.located.header;
             shared.epochs.assign(header.leader_epoch, header.base_offset)?;

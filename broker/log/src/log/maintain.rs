@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use strata_types::{Offset, TimestampMs};
 
-use super::{Log, Writer, recover};
+use super::{Log, Settled, Shared, Writer, recover};
 use crate::producers::{self, path_of};
 use crate::segment::Segment;
 use crate::{LogConfig, ReadError, StorageError, disk};
@@ -15,6 +15,12 @@ use crate::{LogConfig, ReadError, StorageError, disk};
 pub struct RetentionOutcome {
     pub segments_removed: usize,
     pub bytes_removed: u64,
+}
+
+/// Where recovery may start, as of one moment.
+pub(crate) struct Checkpoint {
+    pub(crate) recovery_point: Offset,
+    pub(crate) settled: Option<Settled>,
 }
 
 impl Log {
@@ -51,7 +57,8 @@ impl Log {
         for snapshot in producers::list(&self.dir())?.into_iter().filter(|at| *at > end) {
             disk::remove(&path_of(&self.dir(), snapshot))?;
         }
-        writer.producers = recover::rebuild_producers(&self.dir(), &mut shared, end)?;
+        let snapshots = producers::list(&self.dir())?;
+        writer.producers = recover::rebuild_producers(&self.dir(), &mut shared, &snapshots, end, None)?;
         Ok(true)
     }
 
@@ -64,6 +71,7 @@ impl Log {
     fn restart_at(&self, writer: &mut Writer, offset: Offset) -> Result<(), StorageError> {
         let mut shared = self.shared.write();
         let dir = self.dir();
+        self.make_folder(&mut shared)?;
         // Should the disk fail half-way, the old segments stay, for an offline log.
         let replaced = shared.segments.iter().try_for_each(Segment::remove);
         let replaced = replaced.and_then(|()| Segment::create(&dir, offset, &self.files, 0));
@@ -191,27 +199,27 @@ impl Log {
         self.remove_doomed(now);
     }
 
-    /// Writes down what recovery starts from, and tells the recovery point.
-    pub(crate) fn checkpoint(&self) -> Result<Offset, StorageError> {
+    /// Writes down what recovery starts from, and tells where that is; `None` if there is nothing to recover.
+    pub(crate) fn checkpoint(&self) -> Result<Option<Checkpoint>, StorageError> {
         let mut writer = self.writer.lock();
-        if writer.closed {
-            return Ok(self.durable_offset());
+        if self.deleted.load(Ordering::Acquire) || !self.shared.read().active().is_made() {
+            return Ok(None);
         }
-        if self.deleted.load(Ordering::Acquire) {
-            return Ok(self.durable_offset());
+        if !writer.closed {
+            self.flush_sealed()?;
+            {
+                let mut shared = self.shared.write();
+                shared.epochs.sync()?;
+                shared.active_mut().write_indexes_if_many()?;
+            }
+            if writer.producers.changed {
+                self.write_snapshot(&mut writer)?;
+            }
+            let shared = self.shared.read();
+            let unflushed = shared.segments.iter().filter(|segment| segment.base() >= shared.flushed_base);
+            unflushed.into_iter().try_for_each(Segment::sync_transactions)?;
         }
-        self.flush_sealed()?;
-        self.shared.write().epochs.sync()?;
-        if writer.producers.changed {
-            self.write_snapshot(&mut writer)?;
-        }
-        let shared = self.shared.read();
-        shared
-            .segments
-            .iter()
-            .filter(|s| s.base() >= shared.flushed_base)
-            .try_for_each(Segment::sync_transactions)?;
-        Ok(shared.durable)
+        Ok(Some(self.shared.read().checkpoint()))
     }
 
     /// Writes a snapshot of the producers at the log's end, and drops those that no segment begins with.
@@ -238,11 +246,13 @@ impl Log {
             return Ok(());
         }
         self.flush()?;
-        self.shared.write().active_mut().seal()?;
-        self.write_snapshot(&mut writer)?;
-        self.shared.write().epochs.sync()?;
-        let shared = self.shared.read();
-        shared.segments.iter().try_for_each(Segment::sync_transactions)?;
+        if self.shared.read().active().is_made() {
+            self.shared.write().active_mut().seal()?;
+            self.write_snapshot(&mut writer)?;
+            self.shared.write().epochs.sync()?;
+            let shared = self.shared.read();
+            shared.segments.iter().try_for_each(Segment::sync_transactions)?;
+        }
         writer.closed = true;
         Ok(())
     }
@@ -251,5 +261,13 @@ impl Log {
     pub(crate) fn abandon(&self) {
         self.deleted.store(true, Ordering::Release);
         self.writer.lock().closed = true;
+    }
+}
+
+impl Shared {
+    fn checkpoint(&self) -> Checkpoint {
+        let end = self.end();
+        let epoch = self.epochs.at(end + -1);
+        Checkpoint { recovery_point: self.durable, settled: epoch.map(|epoch| Settled { end, epoch }) }
     }
 }

@@ -27,6 +27,7 @@ use strata_types::{LeaderEpoch, Offset, TimestampMs, TopicId, TopicPartition};
 
 pub use self::append::Appended;
 pub(crate) use self::flush::Flush;
+pub(crate) use self::maintain::Checkpoint;
 pub use self::maintain::RetentionOutcome;
 pub use self::read::{Read, TimestampAndOffset};
 use crate::dirs::Folder;
@@ -57,6 +58,16 @@ pub struct Recovery {
     pub high_watermark: Offset,
     /// Up to where the log was compacted.
     pub cleaned_until: Option<Offset>,
+    pub settled: Option<Settled>,
+}
+
+/// Up to where the log's own files say what its batches would: of the records below `end`, producers are in the last snapshot
+/// (in none: there were none), and leader epochs in their file. A log is known by the epoch of its last record: if that is
+/// another, it was cut since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settled {
+    pub end: Offset,
+    pub epoch: LeaderEpoch,
 }
 
 impl Default for Recovery {
@@ -68,13 +79,14 @@ impl Default for Recovery {
             log_start_offset: None,
             high_watermark: Offset::ZERO,
             cleaned_until: None,
+            settled: None,
         }
     }
 }
 
 /// What a log is opened with.
 pub struct LogOptions {
-    /// The partition's own folder; made if it is not there.
+    /// The partition's own folder, which is made with the first record if it is not there.
     pub dir: PathBuf,
     pub partition: TopicPartition,
     pub topic_id: TopicId,
@@ -82,6 +94,8 @@ pub struct LogOptions {
     pub files: FileCache,
     pub recovery: Recovery,
     pub(crate) folder: Arc<Folder>,
+    /// Whether the partition's folder is made at once.
+    pub(crate) folder_at_once: bool,
     pub now: TimestampMs,
 }
 
@@ -154,6 +168,8 @@ struct Shared {
     folder_changed: bool,
     /// Whether the folder itself may not be known on stable storage.
     folder_is_new: bool,
+    /// Whether there is a folder.
+    has_folder: bool,
     /// When the first record was appended that is not on stable storage.
     unflushed_since: Option<TimestampMs>,
     /// Whether the log was cut, which stable storage does not know of yet.
@@ -165,9 +181,15 @@ struct Shared {
 }
 
 impl Log {
-    /// Opens a partition's folder and recovers what is in it, or begins an empty log.
+    /// Opens a partition's folder and recovers what is in it, or begins an empty log. An empty log that starts at offset 0 is
+    /// nothing on disk: it has no files, and no folder unless one is asked for.
     pub fn open(options: LogOptions) -> Result<Arc<Self>, StorageError> {
         recover::open(options).map(Arc::new)
+    }
+
+    /// Opens a partition's folder that holds these names, and whose topic id is known to be the right one.
+    pub(crate) fn open_found(options: LogOptions, names: Vec<String>) -> Result<Arc<Self>, StorageError> {
+        recover::open_found(options, names).map(Arc::new)
     }
 
     pub fn partition(&self) -> &TopicPartition {
@@ -205,6 +227,12 @@ impl Log {
     /// The first offset that can be read here.
     pub fn local_start_offset(&self) -> Offset {
         self.shared.read().local_start()
+    }
+
+    /// The start, where the files do not tell it.
+    pub(crate) fn start_to_remember(&self) -> Option<Offset> {
+        let shared = self.shared.read();
+        (shared.start != shared.segments[0].base()).then_some(shared.start)
     }
 
     /// The next record's offset.
@@ -308,6 +336,11 @@ impl Log {
     /// Why nothing can be written any more, if so.
     pub fn offline(&self) -> Option<Arc<StorageError>> {
         self.offline.get().or(self.folder.failed()).cloned()
+    }
+
+    /// Whether there is a folder, which a log without records may not have.
+    pub(crate) fn has_folder(&self) -> bool {
+        self.shared.read().has_folder
     }
 
     pub(crate) fn is_deleted(&self) -> bool {

@@ -3,7 +3,7 @@
 //! | trust | sealed segments | active segment |
 //! |---|---|---|
 //! | clean | as they are | as it is |
-//! | page cache | as they are | checked from the last index entry on |
+//! | page cache | as they are | walked over from the last index entry on, its last batch checked |
 //! | recovery point | checked above it | checked above it, indexes made again |
 //!
 //! An index that is missing or does not fit its log is made again. The first damage ends the log: what is behind it is
@@ -16,97 +16,184 @@ use std::sync::atomic::AtomicBool;
 
 use parking_lot::{Mutex, RwLock};
 use strata_protocol::records::Origin;
-use strata_types::{Offset, TopicId};
+use strata_types::{Offset, TimestampMs, TopicId};
 
-use super::{Log, LogOptions, RecoveryReport, Shared, Trust, Writer, swap};
+use super::{Log, LogOptions, Recovery, RecoveryReport, Settled, Shared, Trust, Writer, swap};
 use crate::epochs::EpochCache;
 use crate::producers::{self, Change, Producers, TxnCheck, Verdict, path_of};
 use crate::segment::{Believed, CLEANED, DELETED, Segment};
 use crate::transactions::Transactions;
-use crate::{StorageError, checkpoint, disk};
+use crate::{LogConfig, StorageError, checkpoint, disk};
+
+/// Where leader epochs are kept.
+const EPOCHS: &str = "leader-epoch-checkpoint";
 
 /// Names of files that were about to be removed or are not finished.
 const LEFTOVERS: [&str; 3] = [DELETED, CLEANED, ".tmp"];
 
 pub(super) fn open(options: LogOptions) -> Result<Log, StorageError> {
-    let LogOptions { dir, partition, topic_id, config, files, recovery, folder, now } = options;
-    disk::create_folder(&dir)?;
-    check_topic_id(&dir, topic_id)?;
-    swap::finish(&dir)?;
-    let bases = sweep(&dir)?;
-    let mut report = RecoveryReport { segments: bases.len(), ..RecoveryReport::default() };
-    let mut segments =
-        load_segments(&dir, &bases, &files, &recovery, config.index_interval_bytes, &mut report)?;
-    let epochs = EpochCache::load(dir.join("leader-epoch-checkpoint"))?;
-    if segments.is_empty() {
-        let base = recovery.log_start_offset.or(epochs.start_of_first()).unwrap_or(Offset::ZERO);
-        let segment = Segment::create(&dir, base, &files, now)?;
-        if config.preallocate {
-            segment.preallocate(super::segment_bytes_max(&config))?;
+    let names = match disk::list_if_there(&options.dir)? {
+        Some(names) => names,
+        None if !options.folder_at_once && start(&options.recovery, None) == Offset::ZERO => {
+            return Ok(begin(options));
         }
+        None => {
+            disk::create_folder(&options.dir)?;
+            Vec::new()
+        }
+    };
+    check_topic_id(&options.dir, options.topic_id)?;
+    open_found(options, names)
+}
+
+/// A log that has never had a record, and so nothing on disk.
+fn begin(options: LogOptions) -> Log {
+    let segment = Segment::unmade(&options.dir, Offset::ZERO, &options.files, options.now);
+    let epochs = EpochCache::empty(options.dir.join(EPOCHS));
+    let shared = Shared::new(VecDeque::from([segment]), epochs, &options.recovery);
+    log(options, RecoveryReport::default(), Producers::default(), shared)
+}
+
+pub(super) fn open_found(options: LogOptions, mut names: Vec<String>) -> Result<Log, StorageError> {
+    let LogOptions { dir, config, files, recovery, now, .. } = &options;
+    if swap::finish(dir, &names)? {
+        names = disk::list(dir)?;
+    }
+    let bases = sweep(dir, &names)?;
+    let mut report = RecoveryReport { segments: bases.len(), ..RecoveryReport::default() };
+    let mut segments = load_segments(dir, &bases, files, recovery, config.index_interval_bytes, &mut report)?;
+    let epochs = match names.iter().any(|name| name == EPOCHS) {
+        true => EpochCache::load(dir.join(EPOCHS))?,
+        false => EpochCache::empty(dir.join(EPOCHS)),
+    };
+    if segments.is_empty() {
+        let segment = match start(recovery, epochs.start_of_first()) {
+            Offset::ZERO => Segment::unmade(dir, Offset::ZERO, files, *now),
+            // Nothing else says where the log goes on.
+            start => Segment::create(dir, start, files, *now)?,
+        };
         segments.push_back(segment);
     }
-    let first = segments[0].base();
-    let mut shared = Shared {
-        flushed_base: first,
-        segments,
-        // Below the local log, the first epoch tells where the archived part begins.
-        start: recovery.log_start_offset.or(epochs.start_of_first()).unwrap_or(first),
-        durable: Offset::ZERO,
-        high_watermark: Offset::ZERO,
-        epochs,
-        transactions: Transactions::default(),
-        folder_changed: true,
-        folder_is_new: report.segments == 0,
-        unflushed_since: None,
-        is_cut: false,
-        truncations: 0,
-        cleaned_until: recovery.cleaned_until,
-    };
+    let mut shared = Shared::new(segments, epochs, recovery);
+    (shared.has_folder, shared.folder_changed, shared.folder_is_new) = (true, true, report.segments == 0);
     let end = shared.end();
     shared.epochs.truncate_end(end)?;
-    shared.start = shared.start.min(end).max(Offset::ZERO);
-    shared.high_watermark = recovery.high_watermark.clamp(shared.start, end);
-    shared.durable = match recovery.trust {
-        Trust::Clean => end,
-        Trust::PageCache | Trust::RecoveryPoint => recovery.recovery_point.min(end),
+    let settled = recovery.settled.filter(|settled| shared.holds(settled)).map(|settled| settled.end);
+    let (epochs_from, settled) = match recovery.trust {
+        Trust::Clean => (end, None),
+        Trust::PageCache => (settled.unwrap_or(shared.active().base().min(recovery.recovery_point)), settled),
+        // A snapshot may not have come to stable storage.
+        Trust::RecoveryPoint => (recovery.recovery_point, None),
     };
-    let scan_epochs_from = match recovery.trust {
-        Trust::Clean => end,
-        Trust::PageCache => shared.active().base().min(recovery.recovery_point),
-        Trust::RecoveryPoint => recovery.recovery_point,
-    };
-    let producers = rebuild_producers(&dir, &mut shared, scan_epochs_from)?;
+    let snapshots = producers::list_in(&names);
+    let producers = rebuild_producers(dir, &mut shared, &snapshots, epochs_from, settled)?;
     let high_watermark = shared.high_watermark;
     shared.transactions.committed(high_watermark);
-    Ok(Log {
-        partition,
-        topic_id,
-        dir: RwLock::new(dir),
-        files,
-        config: RwLock::new(config),
+    Ok(log(options, report, producers, shared))
+}
+
+/// Where a log without segments begins.
+fn start(recovery: &Recovery, first_epoch: Option<Offset>) -> Offset {
+    recovery.log_start_offset.or(first_epoch).unwrap_or(Offset::ZERO)
+}
+
+fn log(options: LogOptions, report: RecoveryReport, producers: Producers, shared: Shared) -> Log {
+    Log {
+        partition: options.partition,
+        topic_id: options.topic_id,
+        dir: RwLock::new(options.dir),
+        files: options.files,
+        config: RwLock::new(options.config),
         report,
         writer: Mutex::new(Writer { producers, closed: false }),
         shared: RwLock::new(shared),
         offline: OnceLock::new(),
-        folder,
+        folder: options.folder,
         deleted: AtomicBool::new(false),
         doomed: Mutex::default(),
         flush_requested: AtomicBool::new(false),
-    })
+    }
+}
+
+impl Shared {
+    /// What is known of a log before its batches are looked at.
+    fn new(segments: VecDeque<Segment>, epochs: EpochCache, recovery: &Recovery) -> Self {
+        let (first, end) = (segments[0].base(), segments[segments.len() - 1].end());
+        // Below the local log, the first epoch tells where the archived part begins.
+        let start = recovery.log_start_offset.or(epochs.start_of_first()).unwrap_or(first);
+        let start = start.min(end).max(Offset::ZERO);
+        Self {
+            flushed_base: first,
+            segments,
+            start,
+            durable: match recovery.trust {
+                Trust::Clean => end,
+                Trust::PageCache | Trust::RecoveryPoint => recovery.recovery_point.min(end),
+            },
+            high_watermark: recovery.high_watermark.clamp(start, end),
+            epochs,
+            transactions: Transactions::default(),
+            has_folder: false,
+            folder_changed: false,
+            folder_is_new: false,
+            unflushed_since: None,
+            is_cut: false,
+            truncations: 0,
+            cleaned_until: recovery.cleaned_until,
+        }
+    }
+
+    /// Whether the log is the one that this was said of.
+    fn holds(&self, settled: &Settled) -> bool {
+        settled.end <= self.end() && self.epochs.at(settled.end + -1) == Some(settled.epoch)
+    }
+}
+
+impl Log {
+    /// Makes the partition's folder if there is none.
+    pub(super) fn make_folder(&self, shared: &mut Shared) -> Result<(), StorageError> {
+        if shared.has_folder {
+            return Ok(());
+        }
+        let dir = self.dir();
+        disk::create_folder(&dir)?;
+        check_topic_id(&dir, self.topic_id)?;
+        (shared.has_folder, shared.folder_changed, shared.folder_is_new) = (true, true, true);
+        Ok(())
+    }
+
+    /// Makes what a first record needs: the folder, the active segment's files.
+    pub(super) fn make_files(
+        &self,
+        shared: &mut Shared,
+        config: &LogConfig,
+        now: TimestampMs,
+    ) -> Result<(), StorageError> {
+        if shared.active().is_made() {
+            return Ok(());
+        }
+        self.make_folder(shared)?;
+        shared.active_mut().make(now)?;
+        if config.preallocate {
+            shared.active().preallocate(super::segment_bytes_max(config))?;
+        }
+        Ok(())
+    }
 }
 
 /// The producers as of the log's end: the latest snapshot, and what came after it. Leader epochs are found again from
-/// `epochs_from` on.
+/// `epochs_from` on. All that is below `settled` is in the `snapshots`, or there was nothing.
 pub(super) fn rebuild_producers(
     dir: &Path,
     shared: &mut Shared,
+    snapshots: &[Offset],
     epochs_from: Offset,
+    settled: Option<Offset>,
 ) -> Result<Producers, StorageError> {
     let (local_start, end) = (shared.segments[0].base(), shared.end());
     let mut producers = Producers::default();
     let mut from = local_start;
-    for snapshot in producers::list(dir)?.into_iter().rev() {
+    for snapshot in snapshots.iter().copied().rev() {
         let path = path_of(dir, snapshot);
         if snapshot > end {
             disk::remove(&path)?;
@@ -118,6 +205,7 @@ pub(super) fn rebuild_producers(
             disk::remove(&path)?;
         }
     }
+    let from = settled.map_or(from, |settled| from.max(settled));
     shared.transactions = Transactions::new(producers.open_transactions());
     let scan_from = from.min(epochs_from).max(local_start);
     let mut writer = Writer { producers, closed: false };
@@ -187,12 +275,11 @@ pub(super) fn base_of(name: &str) -> Option<Offset> {
 }
 
 /// Removes what no log needs, and tells the segments' base offsets, rising.
-fn sweep(dir: &Path) -> Result<Vec<Offset>, StorageError> {
-    let names = disk::list(dir)?;
+fn sweep(dir: &Path, names: &[String]) -> Result<Vec<Offset>, StorageError> {
     let mut bases: Vec<_> =
         names.iter().filter(|name| name.ends_with(".log")).filter_map(|name| base_of(name)).collect();
     bases.sort_unstable();
-    for name in &names {
+    for name in names {
         let leftover = LEFTOVERS.iter().any(|suffix| name.ends_with(suffix));
         let index = [".index", ".timeindex", ".txnindex"].iter().any(|suffix| name.ends_with(suffix));
         let orphan = index && base_of(name).is_some_and(|base| bases.binary_search(&base).is_err());
@@ -207,7 +294,7 @@ fn load_segments(
     dir: &Path,
     bases: &[Offset],
     files: &crate::FileCache,
-    recovery: &super::Recovery,
+    recovery: &Recovery,
     index_interval_bytes: usize,
     report: &mut RecoveryReport,
 ) -> Result<VecDeque<Segment>, StorageError> {

@@ -94,14 +94,15 @@ impl Log {
     }
 }
 
-/// Finishes or undoes what a crash has interrupted in a partition's folder.
-pub(super) fn finish(dir: &Path) -> Result<(), StorageError> {
-    let names = disk::list(dir)?;
+/// Finishes or undoes what a crash has interrupted in a partition's folder, which holds these names. Tells whether others
+/// are there now.
+pub(super) fn finish(dir: &Path, names: &[String]) -> Result<bool, StorageError> {
     let with = |suffix: &'static str| names.iter().filter(move |name| name.ends_with(suffix));
     let unfinished = with(CLEANED).filter_map(|name| recover::base_of(name)).min();
     let (void, valid): (Vec<_>, Vec<_>) = with(SWAP).partition(|name| {
         recover::base_of(name).is_none_or(|base| unfinished.is_some_and(|from| base >= from))
     });
+    let voided = !void.is_empty();
     void.into_iter().try_for_each(|name| disk::remove(&dir.join(name)))?;
     let mut replaced = (Offset(i64::MAX), Offset(i64::MIN));
     for name in valid.iter().filter(|name| name.ends_with(".log.swap")) {
@@ -117,7 +118,7 @@ pub(super) fn finish(dir: &Path) -> Result<(), StorageError> {
         }
     }
     if valid.is_empty() {
-        return Ok(());
+        return Ok(voided);
     }
     disk::sync_folder(dir)?;
     // The log first, so that a crash in between leaves indexes to be renamed and nothing to be replaced.
@@ -126,7 +127,8 @@ pub(super) fn finish(dir: &Path) -> Result<(), StorageError> {
         let to = dir.join(name.trim_end_matches(SWAP));
         disk::rename(&dir.join(name), &to)?;
     }
-    disk::sync_folder(dir)
+    disk::sync_folder(dir)?;
+    Ok(true)
 }
 
 fn is_segment_file(name: &str) -> bool {

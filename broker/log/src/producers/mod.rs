@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use strata_protocol::records::{Batch, BatchHeader, ControlType, DecompressLimit, Origin};
 use strata_types::{Offset, ProducerEpoch, ProducerId, TimestampMs, VerificationGuard};
 
-pub(crate) use self::snapshot::{list, path_of};
+pub(crate) use self::snapshot::{list, list_in, path_of};
 use crate::AppendError;
 use crate::cleaner::LastOfProducer;
 

@@ -25,10 +25,15 @@ pub(crate) fn path_of(folder: &Path, offset: Offset) -> PathBuf {
 
 /// The offsets at which a folder has snapshots, rising.
 pub(crate) fn list(folder: &Path) -> Result<Vec<Offset>, StorageError> {
+    Ok(list_in(&disk::list(folder)?))
+}
+
+/// The offsets of the snapshots among these names, rising.
+pub(crate) fn list_in(names: &[String]) -> Vec<Offset> {
     let offset = |name: &String| name.strip_suffix(".snapshot")?.parse().ok().map(Offset);
-    let mut offsets: Vec<_> = disk::list(folder)?.iter().filter_map(offset).collect();
+    let mut offsets: Vec<_> = names.iter().filter_map(offset).collect();
     offsets.sort_unstable();
-    Ok(offsets)
+    offsets
 }
 
 impl Producers {

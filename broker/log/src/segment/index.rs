@@ -75,12 +75,23 @@ pub(super) struct Index<E> {
 }
 
 impl<E: Entry> Index<E> {
+    /// An empty index without a file.
+    pub(super) fn unmade(files: &FileCache, path: PathBuf) -> Self {
+        let file = files.register();
+        Self { path, files: files.clone(), file, written: 0, pending: Vec::new(), last: None }
+    }
+
     /// A new, empty index.
     pub(super) fn create(files: &FileCache, path: PathBuf) -> Result<Self, StorageError> {
-        let file = files.create(&path)?;
-        let index = Self { path, files: files.clone(), file, written: 0, pending: Vec::new(), last: None };
-        disk::set_len(&*index.open()?, &index.path, 0)?;
+        let index = Self::unmade(files, path);
+        index.make()?;
         Ok(index)
+    }
+
+    /// Makes the file, which nothing is in.
+    pub(super) fn make(&self) -> Result<(), StorageError> {
+        // The first entry comes some kilobytes later, or never: until then the file need not be open.
+        disk::create(&self.path).map(drop)
     }
 
     /// The index as it stands on disk; `None` if it is not there or cannot be one.
@@ -105,6 +116,11 @@ impl<E: Entry> Index<E> {
 
     pub(super) fn bytes(&self) -> usize {
         (self.written + self.pending.len()) * E::BYTES
+    }
+
+    /// How many entries wait in memory.
+    pub(super) fn pending(&self) -> usize {
+        self.pending.len()
     }
 
     /// Whether what waits in memory should be written before more is added.

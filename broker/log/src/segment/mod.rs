@@ -2,6 +2,7 @@
 
 mod index;
 mod names;
+mod recover;
 mod scan;
 mod transactions;
 
@@ -15,6 +16,7 @@ use strata_types::{Offset, TimestampMs};
 use self::index::{Index, OffsetEntry, TimeEntry};
 use self::names::named;
 pub(crate) use self::names::{CLEANED, DELETED, SWAP, file_path, with_suffix};
+pub(crate) use self::recover::Believed;
 pub(crate) use self::scan::{Located, Scan};
 pub use self::transactions::AbortedTxn;
 use self::transactions::TxnIndex;
@@ -36,6 +38,8 @@ pub(crate) struct Segment {
     path: PathBuf,
     files: FileCache,
     file: FileId,
+    /// Whether the files are there: of a log that never had a record, they are not.
+    made: bool,
     bytes: u64,
     /// The offset after the last batch; `base` while empty.
     end: Offset,
@@ -50,6 +54,11 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
+    /// An empty segment without files, until [`Segment::make`].
+    pub(crate) fn unmade(folder: &Path, base: Offset, files: &FileCache, now: TimestampMs) -> Self {
+        Self::unmade_named(folder, base, files, now, "")
+    }
+
     /// A new, empty segment.
     pub(crate) fn create(
         folder: &Path,
@@ -57,7 +66,9 @@ impl Segment {
         files: &FileCache,
         now: TimestampMs,
     ) -> Result<Self, StorageError> {
-        Self::create_named(folder, base, files, now, "")
+        let mut segment = Self::unmade(folder, base, files, now);
+        segment.make(now)?;
+        Ok(segment)
     }
 
     /// A new, empty segment that is to replace others: its files have names of their own until it does.
@@ -68,36 +79,43 @@ impl Segment {
         now: TimestampMs,
     ) -> Result<Self, StorageError> {
         disk::remove(&named(folder, base, "txnindex", CLEANED))?;
-        Self::create_named(folder, base, files, now, CLEANED)
+        let mut segment = Self::unmade_named(folder, base, files, now, CLEANED);
+        segment.make(now)?;
+        Ok(segment)
     }
 
-    fn create_named(
-        folder: &Path,
-        base: Offset,
-        files: &FileCache,
-        now: TimestampMs,
-        suffix: &str,
-    ) -> Result<Self, StorageError> {
-        let path = named(folder, base, "log", suffix);
-        let file = files.create(&path)?;
-        let transactions = TxnIndex::load(named(folder, base, "txnindex", suffix))?;
-        let segment = Self {
+    fn unmade_named(folder: &Path, base: Offset, files: &FileCache, now: TimestampMs, suffix: &str) -> Self {
+        Self {
             base,
+            path: named(folder, base, "log", suffix),
             files: files.clone(),
-            file,
+            file: files.register(),
+            made: false,
             bytes: 0,
             end: base,
-            offsets: Index::create(files, named(folder, base, "index", suffix))?,
-            times: Index::create(files, named(folder, base, "timeindex", suffix))?,
-            transactions,
+            offsets: Index::unmade(files, named(folder, base, "index", suffix)),
+            times: Index::unmade(files, named(folder, base, "timeindex", suffix)),
+            transactions: TxnIndex::empty(named(folder, base, "txnindex", suffix)),
             max_timestamp: None,
             first_timestamp: None,
             created_ms: now,
             bytes_since_entry: 0,
-            path,
-        };
-        disk::set_len(&*segment.open()?, &segment.path, 0)?;
-        Ok(segment)
+        }
+    }
+
+    /// Makes the files, which nothing is in. What an earlier try left of them is emptied.
+    pub(crate) fn make(&mut self, now: TimestampMs) -> Result<(), StorageError> {
+        self.offsets.make()?;
+        self.times.make()?;
+        // The log comes last: it is what recovery goes by.
+        self.files.create(self.file, &self.path)?;
+        (self.made, self.created_ms) = (true, now);
+        Ok(())
+    }
+
+    /// Whether the files are there.
+    pub(crate) fn is_made(&self) -> bool {
+        self.made
     }
 
     /// A sealed or cleanly closed segment as it stands on disk; its last batch is found through the index. `None` if
@@ -140,6 +158,7 @@ impl Segment {
             base,
             files: files.clone(),
             file: files.register(),
+            made: true,
             bytes,
             end: base,
             offsets,
@@ -151,111 +170,6 @@ impl Segment {
             bytes_since_entry: 0,
             path,
         }))
-    }
-
-    /// Opens a segment that may be damaged: what `believed` does not cover is checked, batch by batch, and everything
-    /// from the first damage on is cut off. The indexes are made again along the way.
-    pub(crate) fn recover(
-        folder: &Path,
-        base: Offset,
-        files: &FileCache,
-        believed: Believed,
-        index_interval_bytes: usize,
-    ) -> Result<Recovered, StorageError> {
-        let loaded = Self::load_files(folder, base, files)?;
-        let mut segment = match loaded {
-            Some(segment) => segment,
-            None => Self::without_indexes(folder, base, files)?,
-        };
-        let on_disk = segment.bytes;
-        let from = match believed {
-            Believed::Indexed => segment.last_indexed(on_disk)?,
-            Believed::Below(_) => segment.forget_indexes()?,
-        };
-        let checked_from = match believed {
-            Believed::Indexed => Offset::ZERO,
-            Believed::Below(offset) => offset,
-        };
-        let scanned_bytes = segment.rebuild(from, on_disk, checked_from, index_interval_bytes)?;
-        let cut_bytes = on_disk - segment.bytes;
-        if cut_bytes > 0 {
-            disk::set_len(&*segment.open()?, &segment.path, segment.bytes)?;
-        }
-        segment.transactions.truncate(segment.end)?;
-        segment.first_timestamp = segment.read_first_timestamp()?;
-        Ok(Recovered { segment, scanned_bytes, cut_bytes })
-    }
-
-    fn without_indexes(folder: &Path, base: Offset, files: &FileCache) -> Result<Self, StorageError> {
-        Index::<OffsetEntry>::create(files, file_path(folder, base, "index"))?;
-        Index::<TimeEntry>::create(files, file_path(folder, base, "timeindex"))?;
-        let path = file_path(folder, base, "log");
-        Self::load_files(folder, base, files)?
-            .ok_or_else(|| StorageError::corrupt(&path, "its indexes cannot be made"))
-    }
-
-    fn forget_indexes(&mut self) -> Result<u64, StorageError> {
-        self.offsets.truncate_where(|_| false)?;
-        self.times.truncate_where(|_| false)?;
-        Ok(0)
-    }
-
-    /// Where the last indexed batch starts, if it is really one. Its own entries are made again.
-    fn last_indexed(&mut self, on_disk: u64) -> Result<u64, StorageError> {
-        self.offsets.truncate_where(|entry| (entry.position as u64) < on_disk)?;
-        let Some(last) = self.offsets.last() else { return self.forget_indexes() };
-        let position = last.position as u64;
-        let first = self.scan(position, on_disk)?.next();
-        let fits = matches!(first, Some(Ok(batch))
-            if batch.header.last_offset() == self.base + i64::from(last.relative_offset));
-        if !fits {
-            return self.forget_indexes();
-        }
-        self.offsets.truncate_where(|entry| entry.relative_offset < last.relative_offset)?;
-        self.times.truncate_where(|entry| entry.relative_offset < last.relative_offset)?;
-        Ok(position)
-    }
-
-    /// Takes the batches from `from` on into account, as far as they are whole and follow each other; those that reach
-    /// to `checked_from` are checked by their CRC. Tells how many bytes that was.
-    fn rebuild(
-        &mut self,
-        from: u64,
-        on_disk: u64,
-        checked_from: Offset,
-        index_interval_bytes: usize,
-    ) -> Result<u64, StorageError> {
-        if let Some(entry) = self.times.last() {
-            let offset = self.base + i64::from(entry.relative_offset);
-            self.max_timestamp = Some(MaxTimestamp { timestamp: entry.timestamp, offset });
-        }
-        // The batch at `from` had an entry, so that it gets one again.
-        self.bytes_since_entry = if from > 0 { index_interval_bytes + 1 } else { 0 };
-        self.bytes = from;
-        let file = self.open()?;
-        let path = self.path.clone();
-        let mut checked_bytes = 0;
-        for located in Scan::new(file.clone(), &path, from, on_disk) {
-            let located = match located {
-                Ok(located) => located,
-                Err(StorageError::Corrupt { .. }) => break,
-                Err(error) => return Err(error),
-            };
-            let last_offset = located.header.last_offset();
-            if located.header.base_offset < self.end || !self.fits(last_offset) {
-                break;
-            }
-            if last_offset >= checked_from {
-                let batch = read_batch(&file, &path, located.position, on_disk)?;
-                if batch.is_none_or(|batch| !batch.is_crc_valid()) {
-                    break;
-                }
-                checked_bytes += located.header.batch_bytes as u64;
-            }
-            self.reserve()?;
-            self.appended(&located, index_interval_bytes);
-        }
-        Ok(checked_bytes)
     }
 
     pub(crate) fn base(&self) -> Offset {
@@ -461,6 +375,12 @@ impl Segment {
         self.write_indexes()
     }
 
+    /// Writes the indexes' entries if enough wait in memory to be worth it, so that a killed process leaves a tail that is
+    /// bounded by time: [`Log::checkpoint`](crate::Log) does it every few seconds.
+    pub(crate) fn write_indexes_if_many(&mut self) -> Result<(), StorageError> {
+        if self.offsets.pending() >= PENDING_ENTRIES_MANY { self.write_indexes() } else { Ok(()) }
+    }
+
     /// Writes what waits in memory. Times go first: recovery goes on from the last offset entry on disk, and takes the
     /// largest timestamp below it from the other index.
     fn write_indexes(&mut self) -> Result<(), StorageError> {
@@ -471,6 +391,9 @@ impl Segment {
     /// The files that must be on stable storage for the segment to be so. A sealed segment's indexes are believed as
     /// they are when it is next opened; an active one's are made again.
     pub(crate) fn files_to_sync(&self, sealed: bool) -> Result<Vec<OpenFile>, StorageError> {
+        if !self.made {
+            return Ok(Vec::new());
+        }
         let mut files = vec![OpenFile { file: self.open()?, path: self.path.clone() }];
         if sealed {
             files.push(self.offsets.open_file()?);
@@ -521,22 +444,8 @@ impl Drop for Segment {
     }
 }
 
-/// What of a segment needs no check.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Believed {
-    /// What its index reaches: the page cache is whole.
-    Indexed,
-    /// The batches that end below this offset were on stable storage; the indexes may not have been.
-    Below(Offset),
-}
-
-/// What recovery made of a segment.
-pub(crate) struct Recovered {
-    pub(crate) segment: Segment,
-    /// Checked by CRC.
-    pub(crate) scanned_bytes: u64,
-    pub(crate) cut_bytes: u64,
-}
+/// Walking over the log behind so many index entries costs about what it costs to write them.
+const PENDING_ENTRIES_MANY: usize = 16;
 
 const OFFSET_ENTRY_BYTES: usize = 8;
 const TIME_ENTRY_BYTES: usize = 12;

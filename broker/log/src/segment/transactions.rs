@@ -31,6 +31,11 @@ pub(super) struct TxnIndex {
 }
 
 impl TxnIndex {
+    /// An index without an entry, and so without a file.
+    pub(super) fn empty(path: PathBuf) -> Self {
+        Self { path, entries: Vec::new() }
+    }
+
     pub(super) fn load(path: PathBuf) -> Result<Self, StorageError> {
         let content = disk::read_small(&path, FILE_BYTES_MAX)?.unwrap_or_default();
         // A torn last entry is written again when its marker is recovered.

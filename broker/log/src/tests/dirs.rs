@@ -66,6 +66,18 @@ fn logs_spread_over_the_folders_and_are_found_again() {
 }
 
 #[test]
+fn a_log_without_records_stays_in_the_folder_it_was_given() {
+    let dir = tempfile::tempdir().unwrap();
+    let dirs = try_open(dir.path()).0.unwrap();
+    let places: Vec<_> = (0..4).map(|at| log_of(&dirs, at).dir()).collect();
+    assert!(places.iter().all(|place| place.join("partition.metadata").is_file()));
+    drop(dirs);
+    let dirs = try_open(dir.path()).0.unwrap();
+    assert_eq!((0..4).map(|at| log_of(&dirs, at).dir()).collect::<Vec<_>>(), places);
+    append(&log_of(&dirs, 3), batch(&[1]));
+}
+
+#[test]
 fn a_folder_that_fails_takes_its_logs_with_it_and_no_others() {
     let dir = tempfile::tempdir().unwrap();
     let (dirs, told) = try_open(dir.path());

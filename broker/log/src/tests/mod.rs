@@ -4,6 +4,7 @@ mod append;
 mod cleaning;
 mod compaction;
 mod dirs;
+mod empty;
 mod files;
 mod flushing;
 mod model;
@@ -44,18 +45,22 @@ pub(crate) fn small() -> LogConfig {
     LogConfig { segment_bytes: 2_000, index_interval_bytes: 200, ..LogConfig::default() }
 }
 
-pub(crate) fn open_with(dir: &Path, config: LogConfig, recovery: Recovery) -> Arc<Log> {
-    Log::open(LogOptions {
+pub(crate) fn options(dir: &Path, config: LogConfig) -> LogOptions {
+    LogOptions {
         dir: dir.join("orders-3"),
         partition: partition(),
         topic_id: topic_id(),
         config: Arc::new(config),
         files: FileCache::new(16),
-        recovery,
+        recovery: Recovery::default(),
         folder: crate::dirs::Folder::new(dir, None),
+        folder_at_once: false,
         now: 0,
-    })
-    .unwrap()
+    }
+}
+
+pub(crate) fn open_with(dir: &Path, config: LogConfig, recovery: Recovery) -> Arc<Log> {
+    Log::open(LogOptions { recovery, ..options(dir, config) }).unwrap()
 }
 
 pub(crate) fn open(dir: &Path, config: LogConfig) -> Arc<Log> {

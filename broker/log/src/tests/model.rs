@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::log::Settled;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -17,6 +18,7 @@ enum Step {
     Truncate(prop::sample::Index),
     DeleteBelow(prop::sample::Index),
     Retain(i64),
+    Checkpoint,
     /// Closed, killed, or the machine lost power right after a flush.
     Reopen(u8),
 }
@@ -31,6 +33,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<prop::sample::Index>().prop_map(Step::Truncate),
         1 => any::<prop::sample::Index>().prop_map(Step::DeleteBelow),
         1 => (0..1_500_i64).prop_map(Step::Retain),
+        1 => Just(Step::Checkpoint),
         1 => (0..3_u8).prop_map(Step::Reopen),
     ]
 }
@@ -42,6 +45,8 @@ struct Model {
     start: i64,
     committed: i64,
     next_sequence: i32,
+    /// What the last checkpoint told.
+    settled: Option<Settled>,
 }
 
 impl Model {
@@ -78,19 +83,23 @@ fn check(log: &Log, model: &Model, max_bytes: usize) -> Result<(), TestCaseError
     Ok(())
 }
 
-fn reopen(dir: &Path, log: Arc<Log>, how: u8) -> Arc<Log> {
+fn reopen(dir: &Path, log: Arc<Log>, how: u8, model: &Model) -> Arc<Log> {
     let recovery = Recovery {
         trust: [Trust::Clean, Trust::PageCache, Trust::RecoveryPoint][usize::from(how)],
         recovery_point: log.durable_offset(),
         log_start_offset: Some(log.start_offset()),
         high_watermark: log.high_watermark(),
         cleaned_until: log.cleaned_until(),
+        settled: model.settled,
     };
+    let producers = log.active_producers();
     if how == 0 {
         log.close().unwrap();
     }
     drop(log);
-    open_with(dir, config(), recovery)
+    let again = open_with(dir, config(), recovery);
+    assert_eq!(again.active_producers(), producers);
+    again
 }
 
 fn config() -> LogConfig {
@@ -128,6 +137,8 @@ fn apply(dir: &Path, log: Arc<Log>, model: &mut Model, step: &Step) -> Arc<Log> 
             let to = at.index(model.end() as usize + 1) as i64;
             // A follower never cuts what is committed.
             if to >= model.committed {
+                // A follower cuts what was written in another epoch; here there is but one.
+                model.settled = None;
                 log.truncate_to(Offset(to)).unwrap();
                 while model.batches.last().is_some_and(|(first, records)| first + records.len() as i64 > to) {
                     model.batches.pop();
@@ -152,7 +163,8 @@ fn apply(dir: &Path, log: Arc<Log>, model: &mut Model, step: &Step) -> Arc<Log> 
                 assert!(gone.end_offset.0 <= model.committed && (old || gone.end_offset.0 <= model.start));
             }
         }
-        Step::Reopen(how) => return reopen(dir, log, *how),
+        Step::Checkpoint => model.settled = log.checkpoint().unwrap().and_then(|point| point.settled),
+        Step::Reopen(how) => return reopen(dir, log, *how, model),
     }
     log
 }

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::StorageError;
+use crate::log::Settled;
 
 /// A copy of a partition's folder, as it is at this moment.
 fn copy(from: &Path, to: &Path) {
@@ -98,6 +99,93 @@ fn the_largest_timestamp_of_a_long_segment_survives_a_kill() {
     assert!(again.recovery_report().bytes_scanned < again.bytes() / 2, "the index was used");
     assert_eq!(again.max_timestamp().unwrap().unwrap().timestamp, 999);
     assert_eq!(again.offset_for_timestamp(6).unwrap().unwrap().offset, Offset(0));
+}
+
+#[test]
+fn what_is_settled_is_not_read_again_after_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = LogConfig { segment_bytes: 1 << 20, ..small() };
+    let log = open(dir.path(), config.clone());
+    let producer = |sequence| batch_with(sequenced(7, 0, sequence), &[1]);
+    for n in 0..500 {
+        append(&log, producer(n));
+    }
+    let settled = log.checkpoint().unwrap().unwrap().settled;
+    assert_eq!(settled, Some(Settled { end: Offset(500), epoch: EPOCH }));
+    for n in 500..503 {
+        append(&log, producer(n));
+    }
+    let producers = log.active_producers();
+    drop(log);
+
+    let recovery = Recovery { settled, ..trusting(Trust::PageCache) };
+    let again = open_with(dir.path(), config.clone(), recovery);
+    assert!(again.recovery_report().bytes_scanned < 6_000, "{:?}", again.recovery_report());
+    assert_eq!(again.active_producers(), producers);
+    assert!(append(&again, producer(502)).duplicate);
+    drop(again);
+
+    // Who looks there finds damage.
+    let path = files(dir.path(), "log")[0].clone();
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[2_000..3_000].fill(0xff);
+    fs::write(&path, bytes).unwrap();
+    let again = open_with(dir.path(), config.clone(), recovery);
+    assert_eq!((again.end_offset(), again.active_producers()), (Offset(503), producers));
+    drop(again);
+    // The log was cut since, and written to in another epoch.
+    let other = Recovery { settled: Some(Settled { end: Offset(500), epoch: LeaderEpoch(1) }), ..recovery };
+    fs::remove_file(files(dir.path(), "snapshot").pop().unwrap()).unwrap();
+    let looked = Log::open(LogOptions { recovery: other, ..options(dir.path(), config) });
+    assert!(matches!(looked, Err(StorageError::Corrupt { .. })));
+}
+
+#[test]
+fn a_last_batch_that_is_damaged_after_a_kill_has_all_of_its_segment_checked() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = LogConfig { segment_bytes: 1 << 20, ..small() };
+    let log = open(dir.path(), config.clone());
+    for n in 0..100 {
+        append(&log, batch(&[n]));
+    }
+    log.close().unwrap();
+    let path = files(dir.path(), "log")[0].clone();
+    let mut bytes = fs::read(&path).unwrap();
+    let batch_bytes = bytes.len() / 100;
+    let (last, earlier) = (bytes.len() - 1, 50 * batch_bytes - 1);
+    bytes[last] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    assert_eq!(open_with(dir.path(), config.clone(), trusting(Trust::PageCache)).end_offset(), Offset(99));
+    bytes[earlier] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    assert_eq!(open_with(dir.path(), config, trusting(Trust::PageCache)).end_offset(), Offset(49));
+}
+
+#[test]
+fn checkpoints_of_an_earlier_topic_of_that_name_are_not_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, second) = (dir.path().join("first"), dir.path().join("second"));
+    let running = manager(&first);
+    let create = |id| running.get_or_create(&partition(), TopicId(Uuid::from_u128(id)), Arc::new(small()), 0);
+    let log = create(1).unwrap();
+    for n in 0..50 {
+        append(&log, batch(&[n]));
+    }
+    log.set_high_watermark(Offset(50));
+    log.advance_start_offset(Offset(40)).unwrap();
+    running.checkpoint().unwrap();
+    running.delete(&partition()).unwrap();
+    let log = create(2).unwrap();
+    for n in 0..50 {
+        append(&log, batch(&[n]));
+    }
+
+    copy(&first, &second);
+    let killed = manager(&second);
+    let recovered = killed.get(&partition()).unwrap();
+    assert_eq!((recovered.topic_id(), recovered.start_offset()), (TopicId(Uuid::from_u128(2)), Offset(0)));
+    assert_eq!(recovered.high_watermark(), Offset(0));
+    holds(&recovered, 50);
 }
 
 #[test]
@@ -239,17 +327,9 @@ fn the_archived_part_is_found_again_without_a_checkpoint() {
 #[test]
 fn a_folder_of_another_topic_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    drop(open(dir.path(), small()));
-    let other = Log::open(LogOptions {
-        dir: dir.path().join("orders-3"),
-        partition: partition(),
-        topic_id: TopicId(Uuid::from_u128(99)),
-        config: Arc::new(small()),
-        files: FileCache::new(1),
-        recovery: Recovery::default(),
-        folder: crate::dirs::Folder::new(dir.path(), None),
-        now: 0,
-    });
+    append(&open(dir.path(), small()), batch(&[1]));
+    let topic_id = TopicId(Uuid::from_u128(99));
+    let other = Log::open(LogOptions { topic_id, ..options(dir.path(), small()) });
     assert!(matches!(other, Err(StorageError::TopicIdMismatch { .. })));
 }
 
@@ -357,6 +437,7 @@ fn a_deleted_partition_is_gone_at_once_and_can_come_back() {
     let again = manager.get_or_create(&partition(), other, Arc::new(small()), 0).unwrap();
     assert_eq!(again.end_offset(), Offset(0));
     assert_eq!(manager.remove_deleted().unwrap(), 1);
+    append(&again, batch(&[1]));
     let strata_protocol::Records::FileRange(range) = reader.records else { panic!("not a file") };
     assert_eq!(range.read().unwrap().len(), reader.bytes);
     drop((manager, log, again));

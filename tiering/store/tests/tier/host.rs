@@ -40,11 +40,9 @@ impl TestHost {
         let dir = tempfile::tempdir().expect("a folder");
         let config = Arc::new(config(0));
         let manager = LogManager::open(LogManagerOptions {
-            dir: dir.path().to_owned(),
             default_config: config.clone(),
             open_files_max: 16,
-            listener: None,
-            now: 0,
+            ..LogManagerOptions::new(dir.path(), 0)
         })
         .expect("an empty data folder");
         let partition = TopicPartition::new(TopicName::new("orders").expect("a name"), 0);

@@ -1,11 +1,17 @@
 //! Kafka's checkpoint files: a version, the number of entries, an entry a line.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::Path;
 
 use strata_types::{LeaderEpoch, Offset, TopicId, TopicName, TopicPartition};
 
+use crate::log::Settled;
 use crate::{StorageError, disk};
+
+mod folder;
+
+pub(crate) use self::folder::{Known, Points, Writer};
 
 /// Far above a broker with a million partitions; beyond it is damage.
 const CHECKPOINT_BYTES_MAX: u64 = 512 << 20;
@@ -15,22 +21,56 @@ const VERSION: &str = "0";
 
 /// Offsets of partitions, as `recovery-point-offset-checkpoint` and its like hold them. A file that is not there is
 /// empty.
-pub(crate) fn read_offsets(path: &Path) -> Result<BTreeMap<TopicPartition, Offset>, StorageError> {
+fn read_offsets(path: &Path) -> Result<BTreeMap<TopicPartition, Offset>, StorageError> {
     let parse = |line: &str| {
         let mut words = line.split_ascii_whitespace();
-        let topic = TopicName::new(words.next()?).ok()?;
-        let partition = words.next()?.parse().ok()?;
-        Some((TopicPartition::new(topic, partition), Offset(words.next()?.parse().ok()?)))
+        Some((partition(&mut words)?, Offset(words.next()?.parse().ok()?)))
     };
     Ok(read(path, parse)?.into_iter().collect())
 }
 
-pub(crate) fn write_offsets<'a>(
-    path: &Path,
-    offsets: impl ExactSizeIterator<Item = (&'a TopicPartition, Offset)>,
-) -> Result<(), StorageError> {
-    let lines = offsets.map(|(at, offset)| format!("{} {} {offset}\n", at.topic, at.partition));
-    write(path, lines, true)
+/// The content of such a file.
+fn offsets(offsets: &BTreeMap<&TopicPartition, Offset>) -> String {
+    let mut content = heading(offsets.len());
+    for (at, offset) in offsets {
+        // Writing to a string cannot fail.
+        let _ = writeln!(content, "{} {} {offset}", at.topic, at.partition);
+    }
+    content
+}
+
+/// What the folder's own file says of a log: whose it is, and how far it is settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SettledLog {
+    pub(crate) topic_id: TopicId,
+    pub(crate) settled: Option<Settled>,
+}
+
+/// `<topic> <partition> <topic id> <end> <epoch>` a line; both numbers are −1 where nothing is settled.
+fn read_settled(path: &Path) -> Result<BTreeMap<TopicPartition, SettledLog>, StorageError> {
+    let parse = |line: &str| {
+        let mut words = line.split_ascii_whitespace();
+        let (at, topic_id) = (partition(&mut words)?, words.next()?.parse().ok()?);
+        let (end, epoch) = (Offset(words.next()?.parse().ok()?), LeaderEpoch(words.next()?.parse().ok()?));
+        let settled = (end.0 >= 0).then_some(Settled { end, epoch });
+        Some((at, SettledLog { topic_id, settled }))
+    };
+    Ok(read(path, parse)?.into_iter().collect())
+}
+
+/// The content of such a file.
+fn settled(logs: &BTreeMap<&TopicPartition, SettledLog>) -> String {
+    let mut content = heading(logs.len());
+    for (at, log) in logs {
+        let (end, epoch) = log.settled.map_or((-1, -1), |settled| (settled.end.0, settled.epoch.0));
+        let _ = writeln!(content, "{} {} {} {end} {epoch}", at.topic, at.partition, log.topic_id);
+    }
+    content
+}
+
+fn partition<'a>(words: &mut impl Iterator<Item = &'a str>) -> Option<TopicPartition> {
+    let topic = TopicName::new(words.next()?).ok()?;
+    Some(TopicPartition::new(topic, words.next()?.parse().ok()?))
 }
 
 /// A partition's `leader-epoch-checkpoint`: where each epoch begins.
@@ -46,7 +86,11 @@ pub(crate) fn write_epochs(
     epochs: &[(LeaderEpoch, Offset)],
     durable: bool,
 ) -> Result<(), StorageError> {
-    write(path, epochs.iter().map(|(epoch, start)| format!("{epoch} {start}\n")), durable)
+    let mut content = heading(epochs.len());
+    for (epoch, start) in epochs {
+        let _ = writeln!(content, "{epoch} {start}");
+    }
+    disk::replace(path, content.as_bytes(), durable)
 }
 
 /// The topic id in `partition.metadata`; `None` if there is no such file.
@@ -79,12 +123,6 @@ fn read<T>(path: &Path, parse: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, Sto
     }
 }
 
-fn write(
-    path: &Path,
-    lines: impl ExactSizeIterator<Item = String>,
-    durable: bool,
-) -> Result<(), StorageError> {
-    let mut content = format!("{VERSION}\n{}\n", lines.len());
-    lines.for_each(|line| content.push_str(&line));
-    disk::replace(path, content.as_bytes(), durable)
+fn heading(entries: usize) -> String {
+    format!("{VERSION}\n{entries}\n")
 }
