@@ -21,9 +21,9 @@ pub struct Arguments {
     /// Connections to open and hold.
     #[arg(long, default_value_t = 10_000)]
     connections: usize,
-    /// MB in 2,000 partitions before SIGKILL.
-    #[arg(long, default_value_t = 6_000)]
-    megabytes: usize,
+    /// MB in 2,000 partitions before SIGKILL; several, to see what grows with them.
+    #[arg(long, default_value = "1000,6000", value_delimiter = ',')]
+    megabytes: Vec<usize>,
     /// Only this part.
     #[arg(long)]
     only: Option<Part>,
@@ -46,9 +46,11 @@ const ABOUT: &str = "Strata alone, one node with its defaults. By `strata-sxs sc
 const GOALS: &[(&str, &str)] = &[
     ("partitions: all created", "≤ 10"),
     ("partitions: memory (RSS) held", "≤ 1,074 (1 GiB)"),
+    ("partitions: open descriptors", "bounded"),
     ("connections: memory each", "≤ 8"),
     ("connections: CPU each", "≤ 0.1"),
-    ("recovery: SIGKILL to first fetch", "≤ 1"),
+    ("recovery of 1000 MB: start to first fetch", "≤ 1"),
+    ("recovery of 6000 MB: start to first fetch", "≤ 1, as of 1000 MB"),
 ];
 const PARTITIONS_PER_TOPIC: usize = 1_000;
 /// What Apache Kafka's controller takes at once; so does ours.
@@ -65,11 +67,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if wants(Part::Connections) {
         connections(arguments, &mut report)?;
     }
-    if wants(Part::Recovery) {
-        recovery(arguments, &mut report)?;
+    for &megabytes in arguments.megabytes.iter().filter(|_| wants(Part::Recovery)) {
+        recovery(arguments, megabytes, &mut report)?;
     }
     let run = format!(
-        "This run: {} partitions, {} connections, {} MB before the crash.",
+        "This run: {} partitions, {} connections, {:?} MB before the crash.",
         arguments.partitions, arguments.connections, arguments.megabytes
     );
     page::replace_section(&arguments.report, "Scale", &format!("{ABOUT}\n{run}\n\n{}", report.goals(GOALS)))
@@ -108,6 +110,20 @@ fn partitions(arguments: &Arguments, report: &mut Report) -> anyhow::Result<()> 
     report.add(Kind::Strata, "partitions: CPU to create", "s", after.cpu_seconds - before.cpu_seconds);
     report.add(Kind::Strata, "partitions: memory (RSS) held", "MB", after.rss_mb);
     report.add(Kind::Strata, "partitions: open descriptors", "", server.descriptors()? as f64);
+    server.kill()?;
+    let again = || {
+        let topic = last.clone();
+        start(arguments, folder.path(), move |bootstrap| load::first_fetch(bootstrap, &topic, None))
+    };
+    let server = again()?;
+    let took = server.answered_after().as_secs_f64();
+    report.add(Kind::Strata, "partitions: start to first fetch after SIGKILL", "s", took);
+    let began = Instant::now();
+    server.stop()?;
+    report.add(Kind::Strata, "partitions: stop in order", "s", began.elapsed().as_secs_f64());
+    let server = again()?;
+    let took = server.answered_after().as_secs_f64();
+    report.add(Kind::Strata, "partitions: start to first fetch after it", "s", took);
     server.kill()
 }
 
@@ -142,19 +158,20 @@ fn ask_api_versions(connection: &mut TcpStream) -> anyhow::Result<()> {
     Ok(connection.read_exact(&mut answer)?)
 }
 
-fn recovery(arguments: &Arguments, report: &mut Report) -> anyhow::Result<()> {
+fn recovery(arguments: &Arguments, megabytes: usize, report: &mut Report) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let server = start(arguments, folder.path(), load::first_record)?;
     let topics: Vec<String> = (0..RECOVERY_TOPICS).map(|topic| format!("much-{topic}")).collect();
     load::create_topics(server.bootstrap(), &topics, RECOVERY_PARTITIONS_PER_TOPIC as i32)?;
-    say(&format!("{} MB in {RECOVERY_TOPICS} topics, SIGKILL, start", arguments.megabytes));
-    load::fill(server.bootstrap(), &topics, arguments.megabytes)?;
+    say(&format!("{megabytes} MB in {RECOVERY_TOPICS} topics, SIGKILL, start"));
+    load::fill(server.bootstrap(), &topics, megabytes)?;
     server.kill()?;
     let topic = topics[0].clone();
     let server =
         start(arguments, folder.path(), move |bootstrap| load::first_fetch(bootstrap, &topic, None))?;
     let took = server.answered_after().as_secs_f64();
-    report.add(Kind::Strata, "recovery: SIGKILL to first fetch", "s", took);
-    report.add(Kind::Strata, "recovery: CPU", "s", server.usage()?.cpu_seconds);
+    report.add(Kind::Strata, &format!("recovery of {megabytes} MB: start to first fetch"), "s", took);
+    let cpu = server.usage()?.cpu_seconds;
+    report.add(Kind::Strata, &format!("recovery of {megabytes} MB: CPU until then"), "s", cpu);
     server.stop()
 }
