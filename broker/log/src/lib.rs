@@ -3,7 +3,7 @@
 //! ```text
 //! <data folder>/
 //!   recovery-point-offset-checkpoint  log-start-offset-checkpoint  replication-offset-checkpoint
-//!   cleaner-offset-checkpoint
+//!   cleaner-offset-checkpoint  .strata_settled
 //!   <topic>-<partition>/
 //!     00000000000000000000.log        record batches, one behind the other
 //!     00000000000000000000.index      offset → position, every few kilobytes
@@ -12,6 +12,8 @@
 //!     00000000000000012345.snapshot   idempotent producers as of an offset
 //!     leader-epoch-checkpoint  partition.metadata
 //! ```
+//!
+//! A partition's folder is made with its first record.
 //!
 //! A [`LogManager`] opens a data folder and recovers its [`Log`]s; a [`Flusher`] makes what was appended durable, for
 //! all logs together; a [`LogCleaner`] compacts those whose topics ask for it. Reads are ranges of files that the kernel can send by itself. What is older than the local log is
