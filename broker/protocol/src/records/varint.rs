@@ -67,14 +67,21 @@ const fn len_u64(value: u64) -> usize {
 
 #[inline]
 fn take_u64(bytes: &mut &[u8], bytes_max: u32) -> Option<u64> {
-    // Most numbers of a record are lengths and deltas of one byte.
-    if let Some((&byte @ ..0x80, rest)) = bytes.split_first() {
-        *bytes = rest;
-        return Some(byte.into());
+    // Most numbers of a record are lengths and deltas of one byte or two.
+    match **bytes {
+        [byte @ ..0x80, ref rest @ ..] => {
+            *bytes = rest;
+            Some(byte.into())
+        }
+        [low, high @ ..0x80, ref rest @ ..] => {
+            *bytes = rest;
+            Some(u64::from(low & 0x7f) | u64::from(high) << 7)
+        }
+        _ => take_long_u64(bytes, bytes_max),
     }
-    take_long_u64(bytes, bytes_max)
 }
 
+#[cold]
 fn take_long_u64(bytes: &mut &[u8], bytes_max: u32) -> Option<u64> {
     let mut value = 0;
     for place in 0..bytes_max {
