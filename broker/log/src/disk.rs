@@ -87,9 +87,9 @@ pub(crate) fn sync_file_system(path: &Path) -> Result<()> {
         .map_err(StorageError::io("flush the file system of", path))
 }
 
-/// Allocates room that the file may grow into, without making it longer.
-pub(crate) fn preallocate(file: &File, path: &Path, bytes: u64) -> Result<()> {
-    let allocated = rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, bytes);
+/// Allocates room that the file may grow into, from a position on, without making it longer.
+pub(crate) fn preallocate(file: &File, path: &Path, from: u64, bytes: u64) -> Result<()> {
+    let allocated = rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, from, bytes);
     match allocated {
         // A file system that cannot is one without the gain, no fault.
         Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),

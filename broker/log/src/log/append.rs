@@ -213,6 +213,9 @@ impl Log {
             one.located.position = position;
             position = one.located.end();
         }
+        if !config.preallocate {
+            active.keep_room(position, segment_bytes);
+        }
         Ok(())
     }
 
@@ -286,7 +289,7 @@ impl Log {
         }
         let dir = self.dir();
         shared.active_mut().seal()?;
-        if self.config().preallocate {
+        if self.config().preallocate || shared.active().has_room() {
             shared.active().give_back()?;
         }
         writer.producers.write_snapshot(&path_of(&dir, end))?;

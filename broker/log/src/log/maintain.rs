@@ -247,7 +247,13 @@ impl Log {
         }
         self.flush()?;
         if self.shared.read().active().is_made() {
-            self.shared.write().active_mut().seal()?;
+            {
+                let mut shared = self.shared.write();
+                shared.active_mut().seal()?;
+                if shared.active().has_room() {
+                    shared.active().give_back()?;
+                }
+            }
             self.write_snapshot(&mut writer)?;
             self.shared.write().epochs.sync()?;
             let shared = self.shared.read();

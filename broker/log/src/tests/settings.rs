@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use strata_protocol::records::{Batch, Compression};
+use strata_protocol::records::{Batch, Compression, Record};
 use strata_types::ErrorCode;
 
 use super::*;
@@ -74,6 +74,38 @@ fn a_preallocated_segment_has_its_room_and_not_its_length() {
     drop(log);
     let again = open_with(dir.path(), config, trusting(Trust::RecoveryPoint));
     assert_eq!((again.end_offset(), again.recovery_report().bytes_cut), (Offset(3), 0));
+}
+
+#[test]
+fn a_segment_that_grows_has_room_ahead_and_gives_it_back_when_it_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path(), LogConfig::default());
+    let blocks = |base: Offset| {
+        let file = std::fs::metadata(log.dir().join(format!("{:020}.log", base.0))).unwrap();
+        (file.blocks() * 512, file.len())
+    };
+    append(&log, batch(&[1]));
+    let (small, _) = blocks(Offset(0));
+    assert!(small < 1 << 20, "{small} bytes for one record");
+    let large = Record { value: Some(Bytes::from(vec![7; 500_000])), ..Record::default() };
+    let mut builder = BatchBuilder::new(BuilderOptions::default());
+    builder.push(&large).unwrap();
+    let large = builder.build().unwrap();
+    for _ in 0..6 {
+        append(&log, large.clone());
+    }
+    let (room, bytes) = blocks(Offset(0));
+    assert!(bytes == log.bytes() && room > bytes + (2 << 20), "{room} bytes for {bytes}");
+    log.roll(0).unwrap();
+    let (room, _) = blocks(Offset(0));
+    assert!(room < bytes + (1 << 20), "{room} bytes for {bytes} after the end");
+    let second = log.end_offset();
+    for _ in 0..6 {
+        append(&log, large.clone());
+    }
+    log.close().unwrap();
+    let (room, bytes) = blocks(second);
+    assert!(room < bytes + (1 << 20), "{room} bytes for {bytes} after the close");
 }
 
 #[test]
