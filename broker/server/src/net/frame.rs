@@ -11,6 +11,9 @@ use bytes::{Bytes, BytesMut};
 
 /// What a connection may make us set aside before it has sent anything.
 const FIRST_READ_BYTES: usize = 4 * 1024;
+/// A frame is expected to be as long as the one before it, if that was not longer than this: it then takes one read
+/// instead of two.
+const LIKE_LAST_BYTES_MAX: usize = 96 * 1024;
 /// The least by which the buffer of a large frame grows.
 const GROWTH_BYTES_MIN: usize = 64 * 1024;
 /// The most that earlier frames can earn.
@@ -41,13 +44,21 @@ pub(crate) struct FrameReader {
     buffer: BytesMut,
     frame_bytes_max: usize,
     earned_bytes: usize,
+    /// The last frame's length.
+    last_bytes: usize,
     /// Less than `frame_bytes_max`, until the peer has authenticated; what comes may then be shorter than a request.
     unauthenticated_bytes_max: Option<usize>,
 }
 
 impl FrameReader {
     pub(crate) fn new(frame_bytes_max: usize) -> Self {
-        Self { buffer: BytesMut::new(), frame_bytes_max, earned_bytes: 0, unauthenticated_bytes_max: None }
+        Self {
+            buffer: BytesMut::new(),
+            frame_bytes_max,
+            earned_bytes: 0,
+            last_bytes: 0,
+            unauthenticated_bytes_max: None,
+        }
     }
 
     /// The next frame, without its length. `arrived` is told of every read.
@@ -81,6 +92,7 @@ impl FrameReader {
         let mut frame = self.buffer.split_to(LENGTH_BYTES + length);
         self.release();
         self.earned_bytes = self.earned_bytes.max(length.min(EARNED_BYTES_MAX));
+        self.last_bytes = length;
         let _ = frame.split_to(LENGTH_BYTES);
         Ok(Some(frame.freeze()))
     }
@@ -103,6 +115,9 @@ impl FrameReader {
 
     fn make_room(&mut self) -> Result<(), FrameError> {
         let missing = match self.length()? {
+            None if self.last_bytes <= LIKE_LAST_BYTES_MAX => {
+                (LENGTH_BYTES + self.last_bytes).max(FIRST_READ_BYTES)
+            }
             None => FIRST_READ_BYTES,
             Some(length) => {
                 let missing = LENGTH_BYTES + length - self.buffer.len();
@@ -175,6 +190,28 @@ mod tests {
             assert_eq!(reader.buffer.capacity(), 0, "a connection at rest holds no buffer");
         };
         tokio::join!(send, receive);
+    }
+
+    #[tokio::test]
+    async fn a_frame_like_the_last_one_takes_one_read() {
+        let (mut near, far) = pair().await;
+        let frame = [&[0, 0, 0x40, 0][..], &[7; 0x4000]].concat();
+        let mut reader = FrameReader::new(1_000_000);
+        for reads_max in [2, 1] {
+            near.write_all(&frame).await.unwrap();
+            // All of it is there before the first read.
+            while peeked(&far).await < frame.len() {
+                tokio::task::yield_now().await;
+            }
+            let reads = std::cell::Cell::new(0);
+            assert_eq!(reader.next(&far, || reads.set(reads.get() + 1)).await.unwrap(), frame[4..]);
+            assert_eq!(reads.get(), reads_max);
+        }
+    }
+
+    async fn peeked(far: &Transport) -> usize {
+        let Transport::Plain(stream) = far else { unreachable!("the pair is plain") };
+        stream.peek(&mut vec![0; 0x8000]).await.unwrap()
     }
 
     #[tokio::test]
