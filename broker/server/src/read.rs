@@ -147,3 +147,88 @@ pub(crate) async fn from_archive(
     }
     outcomes
 }
+
+#[cfg(test)]
+mod tests {
+    use strata_log::{Durability, LogConfig, LogManager, LogManagerOptions, RemotePartition};
+    use strata_protocol::records::{BatchBuilder, BuilderOptions, Origin};
+    use strata_types::{LeaderEpoch, NodeId, TopicId, TopicName, TopicPartition};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::fetch_sessions::TopicKey;
+
+    /// A partition on a disk that flushes nothing by itself.
+    fn partition(dir: &TempDir, durability: Durability) -> Arc<Partition> {
+        let manager = LogManager::open(LogManagerOptions::new(dir.path(), 0)).unwrap();
+        manager.flusher().close();
+        let id = RemotePartition {
+            topic_id: TopicId(uuid::Uuid::from_u128(7)),
+            partition: TopicPartition::new(TopicName::new("t").unwrap(), 0),
+        };
+        let config = Arc::new(LogConfig { durability, ..LogConfig::default() });
+        let log = manager.get_or_create(&id.partition, id.topic_id, config, 0).unwrap();
+        let node: NodeId = 1;
+        let state = strata_metadata::Partition {
+            replicas: vec![node],
+            isr: vec![node],
+            elr: Vec::new(),
+            last_known_elr: Vec::new(),
+            adding_replicas: Vec::new(),
+            removing_replicas: Vec::new(),
+            leader: Some(node),
+            leader_epoch: LeaderEpoch(0),
+            partition_epoch: 0,
+            recovering: false,
+            directories: vec![uuid::Uuid::nil()],
+        };
+        Partition::new(id, log, manager, node, &state, Arc::default()).unwrap()
+    }
+
+    fn append(partition: &Partition) -> usize {
+        let mut batch = BatchBuilder::new(BuilderOptions::default());
+        batch.push_next(0, None, Some(b"value"), &[]).unwrap();
+        let batch = batch.build().unwrap();
+        let bytes = batch.len();
+        partition.append(batch, 0, Origin::Client).unwrap();
+        bytes
+    }
+
+    /// How much each kind of consumer gets from the start on.
+    fn seen(partition: &Partition) -> [usize; 2] {
+        [false, true].map(|committed| {
+            let topic = TopicKey::Id(partition.id.topic_id);
+            let (from, bytes_max) = (Offset::ZERO, usize::MAX);
+            let wanted = Wanted { topic, partition: 0, current_leader_epoch: -1, from, bytes_max };
+            let mut limits = Limits { bytes_left: usize::MAX, nothing_yet: true };
+            let outcome = local(partition, &wanted, committed, &mut limits);
+            assert_eq!(outcome.error, None);
+            outcome.bytes()
+        })
+    }
+
+    #[test]
+    fn a_consumer_sees_nothing_that_a_crash_could_take_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let partition = partition(&dir, Durability::Disk);
+        let bytes = append(&partition);
+        assert_eq!((partition.log.end_offset(), partition.high_watermark()), (Offset(1), Offset(0)));
+        assert_eq!(seen(&partition), [0, 0], "written, and not on stable storage");
+        partition.log.flush().unwrap();
+        partition.grown();
+        assert_eq!(seen(&partition), [bytes, bytes]);
+        append(&partition);
+        assert_eq!(seen(&partition), [bytes, bytes], "the second record is not on stable storage");
+        partition.log.flush().unwrap();
+        partition.grown();
+        assert_eq!(seen(&partition), [2 * bytes, 2 * bytes]);
+    }
+
+    #[test]
+    fn with_the_systems_durability_a_consumer_sees_what_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let partition = partition(&dir, Durability::Os);
+        let bytes = append(&partition);
+        assert_eq!(seen(&partition), [bytes, bytes]);
+    }
+}
