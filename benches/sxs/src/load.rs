@@ -17,9 +17,9 @@ use rdkafka::{ClientContext, Statistics};
 use crate::server::Server;
 
 /// As many as a small production topic has.
-const PARTITIONS: i32 = 4;
+pub const PARTITIONS: i32 = 4;
 /// A workload that takes longer than this has gone wrong.
-const PATIENCE: Duration = Duration::from_secs(600);
+pub const PATIENCE: Duration = Duration::from_secs(600);
 /// How often the server is asked how much has left the log: seldom enough to cost it nothing.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// A batch of many 1 KiB records fills it; librdkafka's default would be 1 MB, which no `linger.ms` fills on loopback.
@@ -230,7 +230,7 @@ fn create(bootstrap: &str, topics: &[NewTopic<'_>]) -> anyhow::Result<()> {
 }
 
 /// Half random, half constant, so that a codec has something to do and something to win.
-fn value(bytes: usize) -> Vec<u8> {
+pub fn value(bytes: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut random = || {
         state ^= state << 13;
