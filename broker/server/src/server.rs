@@ -236,6 +236,8 @@ impl Server {
     /// Resolves when the broker cannot go on, with the reason; the process should then end.
     pub async fn failed(&self) -> String {
         tokio::select! {
+            // A directory that fails may take the metadata's log with it: then it is the cause.
+            biased;
             reason = self.broker.partitions.failed() => reason,
             reason = self.broker.quorum.stopped() => format!("the metadata quorum has stopped: {reason}"),
         }

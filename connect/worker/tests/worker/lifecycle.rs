@@ -61,10 +61,11 @@ async fn a_connector_that_exists_is_not_made_again_but_takes_a_new_config() {
     worker.create("numbers", generator("t", 3), Default::default()).await.unwrap();
     let again = worker.create("numbers", generator("t", 3), Default::default()).await;
     assert_eq!(again.unwrap_err(), WorkerError::Conflict("Connector numbers already exists".into()));
+    // Else the new config may come before the first record.
+    holds(&cluster, "t", 3).await;
     let changes = [("records".to_owned(), Some("4".to_owned())), ("topic".to_owned(), Some("u".to_owned()))];
     let info = worker.patch_config("numbers", changes.into()).await.unwrap();
     assert_eq!(info.config["records"], "4");
-    holds(&cluster, "t", 3).await;
     holds(&cluster, "u", 1).await;
     worker.shutdown().await;
 }
