@@ -39,6 +39,10 @@ pub struct Start {
     /// One setting; may be given several times.
     #[arg(long = "override", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
+    /// A user whom a new cluster starts with, written as for kafka-storage: SCRAM-SHA-512=[name=admin,password=SECRET]; may be
+    /// given several times. Later starts leave users as they are.
+    #[arg(long = "add-scram", value_name = "MECHANISM=[name=NAME,password=SECRET]")]
+    add_scram: Vec<String>,
 }
 
 /// How this process' own clients (the streams runtime) secure their connections: a client.properties.
@@ -101,6 +105,9 @@ impl Start {
         let mut overrides = self.overrides.clone();
         if let Some(listeners) = &self.listeners {
             overrides.push(format!("listeners={listeners}"));
+        }
+        if !self.add_scram.is_empty() {
+            overrides.push(format!("strata.add.scram={}", self.add_scram.join(";")));
         }
         if let Some(dir) = &self.data_dir {
             overrides.push(format!("log.dirs={}", dir.display()));

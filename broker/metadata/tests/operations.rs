@@ -163,7 +163,7 @@ fn features_change_together_or_not_at_all() {
 fn a_restart_leaves_features_where_an_operator_has_put_them() {
     let mut cluster = Cluster::of(1);
     assert_eq!(updated(&mut cluster, &[("group.version", 0, 2)]), OK);
-    let decision = controller::bootstrap(&cluster.image, &[("group.version", 1)]);
+    let decision = controller::bootstrap(&cluster.image, &[("group.version", 1)], &[]);
     cluster.commit(decision);
     assert_eq!(cluster.image.feature("group.version"), None);
 }

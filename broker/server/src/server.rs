@@ -38,6 +38,7 @@ use crate::net::{self, Bound, Causes, Limits};
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
 use crate::quotas::{Quotas, Windows};
+use crate::security::first_users;
 use crate::security::{Authorizer, TlsError, Tokens};
 use crate::share::ShareGroups;
 use crate::telemetry::Telemetry;
@@ -370,7 +371,8 @@ async fn join(
 ) -> Result<i64, StartError> {
     let initial = features::SUPPORTED.iter().filter(|feature| feature.initial > 0);
     let initial: Vec<_> = initial.map(|feature| (feature.name, feature.initial)).collect();
-    quorum.propose(|image| controller::bootstrap(image, &initial)).await?;
+    let users = first_users(&config.security.first_users);
+    quorum.propose(|image| controller::bootstrap(image, &initial, &users)).await?;
     let registration = BrokerRegistrationRequest {
         broker_id: config.node_id,
         cluster_id: cluster_id.clone(),

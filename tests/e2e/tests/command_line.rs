@@ -70,15 +70,19 @@ impl Drop for Running {
     }
 }
 
-/// The first line that a server prints; what it has logged, if it ends without one.
-fn first_line(command: &mut Command) -> anyhow::Result<String> {
+/// A server, and the first line that it prints; what it has logged, if it ends without one.
+fn server(command: &mut Command) -> anyhow::Result<(String, Running)> {
     let mut server = Running(command.spawn()?);
     let mut line = String::new();
     BufReader::new(server.0.stdout.take().context("a pipe")?).read_line(&mut line)?;
     if line.is_empty() {
         server.0.stderr.take().context("a pipe")?.read_to_string(&mut line)?;
     }
-    Ok(line)
+    Ok((line, server))
+}
+
+fn first_line(command: &mut Command) -> anyhow::Result<String> {
+    Ok(server(command)?.0)
 }
 
 fn run(arguments: &[&str]) -> anyhow::Result<Output> {
@@ -149,6 +153,39 @@ fn what_cannot_be_is_one_line_and_status_one() -> anyhow::Result<()> {
             }
         }
         assert_one_line(&format!("{option} {value}"), &run(&arguments)?, words);
+    }
+    Ok(())
+}
+
+/// All listeners ask for SCRAM, so that nobody could log in to make the first user.
+#[test]
+fn a_new_cluster_starts_with_the_users_that_it_is_told() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (data, login) = (folder.path().join("data"), folder.path().join("client.properties"));
+    let topics = |user: &str, password: &str, address: &str| {
+        let module = "org.apache.kafka.common.security.scram.ScramLoginModule";
+        let text = format!(
+            "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=SCRAM-SHA-512\n\
+             sasl.jaas.config={module} required username=\"{user}\" password=\"{password}\";\n"
+        );
+        fs::write(&login, text)?;
+        let login = login.to_string_lossy();
+        run(&["topic", "list", "--bootstrap-server", address, "--command-config", &login])
+    };
+    for (user, is_known) in [("admin", true), ("later", false)] {
+        let scram = format!("SCRAM-SHA-512=[name={user},password={user}-secret]");
+        let data = data.to_string_lossy();
+        let mut command =
+            strata(&["start", "--data-dir", &data, "--listeners", "SASL_PLAINTEXT://127.0.0.1:0"])?;
+        command.args(["--override", "sasl.enabled.mechanisms=SCRAM-SHA-512", "--add-scram", &scram]);
+        let (line, _broker) = server(&mut command)?;
+        let address = line.strip_prefix("ready on ").and_then(|rest| rest.split(' ').next());
+        let address = address.with_context(|| line.clone())?;
+        let wrong = topics("admin", "wrong", address)?;
+        ensure!(!wrong.status.success(), "a wrong password lists topics");
+        assert_eq!(topics("admin", "admin-secret", address)?.status.code(), Some(0));
+        // Only a new cluster is given users.
+        assert_eq!(topics(user, &format!("{user}-secret"), address)?.status.success(), is_known, "{user}");
     }
     Ok(())
 }

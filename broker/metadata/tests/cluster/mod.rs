@@ -63,7 +63,7 @@ impl Cluster {
     /// A cluster of active brokers, numbered from 1.
     pub fn of(brokers: i32) -> Self {
         let mut cluster = Self { image: Image::default(), log: Vec::new(), ids: 1000, seed: 0 };
-        cluster.commit(controller::bootstrap(&Image::default(), &[("group.version", 1)]));
+        cluster.commit(controller::bootstrap(&Image::default(), &[("group.version", 1)], &[]));
         for id in 1..=brokers {
             cluster.register(id);
             assert!(!cluster.heartbeat(id, false, false).is_fenced);

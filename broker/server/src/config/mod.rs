@@ -11,6 +11,7 @@
 //! listeners, several voters, classes to load) is refused; what nobody knows is worth a warning, as in Kafka.
 
 mod environment;
+mod first_users;
 mod jaas_file;
 mod keys;
 mod listeners;
@@ -27,6 +28,7 @@ use std::time::Duration;
 
 use strata_types::{NodeId, properties};
 
+pub use first_users::{FirstUser, Secret};
 use jaas_file::JaasFile;
 pub use keys::{Key, Update, broker_key, broker_keys, broker_synonyms};
 pub use listeners::{Endpoint, Listener, SecurityProtocol};
@@ -267,6 +269,7 @@ pub fn without_listener(name: &str) -> Option<&str> {
 
 /// Settings of Kafka's that its own table does not show, because the binary's other parts read them.
 const KNOWN_ELSEWHERE: &[&str] = &[
+    first_users::KEY,
     "strata.archive.url",
     "strata.client.config",
     "zookeeper.connect",

@@ -8,8 +8,9 @@
 
 use std::time::Duration;
 
+use super::first_users::first_users;
 use super::value::parse_boolean;
-use super::{ConfigError, Values};
+use super::{ConfigError, FirstUser, Values};
 
 /// The one authoriser there is, by the name of Kafka's class.
 const STANDARD_AUTHORIZER: &str = "org.apache.kafka.metadata.authorizer.StandardAuthorizer";
@@ -30,6 +31,8 @@ pub struct SecuritySettings {
     pub authorizer: Option<AuthorizerSettings>,
     /// `None`: there are no delegation tokens.
     pub tokens: Option<TokenSettings>,
+    /// Whom a new cluster starts with.
+    pub first_users: Vec<FirstUser>,
     /// How long a connection may take to authenticate, its TLS handshake included.
     pub authentication_max: Duration,
     /// How long a refusal waits, so that guessing takes its time.
@@ -62,6 +65,7 @@ impl SecuritySettings {
         Ok(Self {
             authorizer: authorizer(values)?,
             tokens: tokens(values),
+            first_users: first_users(values)?,
             authentication_max: millis("strata.authentication.timeout.ms"),
             failed_authentication_delay: millis("connection.failed.authentication.delay.ms"),
         })

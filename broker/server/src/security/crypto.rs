@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use bytes::Bytes;
 use ring::rand::{SecureRandom, SystemRandom};
 use ring::{digest, hmac, pbkdf2};
-use strata_metadata::ScramMechanism;
+use strata_metadata::{ScramCredential, ScramMechanism};
 use subtle::ConstantTimeEq;
 
 /// The algorithms of a SCRAM mechanism.
@@ -34,6 +34,18 @@ pub(crate) fn scram_keys(mechanism: ScramMechanism, salted_password: &[u8]) -> (
     let stored_key = digest::digest(scram.digest, client_key.as_ref());
     let server_key = hmac::sign(&key, b"Server Key");
     (Bytes::copy_from_slice(stored_key.as_ref()), Bytes::copy_from_slice(server_key.as_ref()))
+}
+
+/// What is kept of a salted password.
+pub(super) fn scram_credential(
+    mechanism: ScramMechanism,
+    salted_password: &[u8],
+    salt: Bytes,
+    iterations: NonZeroU32,
+) -> ScramCredential {
+    let (stored_key, server_key) = scram_keys(mechanism, salted_password);
+    // At most SCRAM_ITERATIONS_MAX.
+    ScramCredential { salt, stored_key, server_key, iterations: iterations.get() as i32 }
 }
 
 /// The password, salted and iterated.

@@ -59,13 +59,7 @@ impl Tokens {
         let salt = crypto::hmac_sha512(self.secret.as_bytes(), format!("salt {token_id}").as_bytes());
         let iterations = NonZeroU32::new(SCRAM_ITERATIONS_MIN as u32).unwrap_or(NonZeroU32::MIN);
         let salted = crypto::salted_password(mechanism, password.as_bytes(), &salt, iterations);
-        let (stored_key, server_key) = crypto::scram_keys(mechanism, &salted);
-        let credential = Arc::new(ScramCredential {
-            salt: salt.into(),
-            stored_key,
-            server_key,
-            iterations: SCRAM_ITERATIONS_MIN,
-        });
+        let credential = Arc::new(crypto::scram_credential(mechanism, &salted, salt.into(), iterations));
         let mut kept = self.credentials.lock();
         if kept.len() >= CREDENTIALS_KEPT_MAX {
             kept.clear();
